@@ -1,0 +1,1 @@
+"""What the platform knows and decides. Imports the standard library and itself, nothing else."""

@@ -1,0 +1,1 @@
+"""The way in: gRPC servicers, Dramatiq actors and the `ani` command."""

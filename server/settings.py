@@ -1,0 +1,184 @@
+"""What can be set from outside, read once at start; an unknown or malformed variable is refused by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class SettingsRefused(ValueError):
+    """Raised when the environment cannot be used; the message names each variable and what it should hold."""
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise ValueError
+        return value
+
+    parse.__doc__ = f"a whole number from {least} to {most}"
+    return parse
+
+
+def _switch(text: str) -> bool:
+    """on or off"""
+    return {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}[text.lower()]
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError
+        return text
+
+    parse.__doc__ = "one of " + ", ".join(words)
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text and (urlsplit(text).scheme not in schemes or not text.partition("://")[2]):
+            raise ValueError
+        return text
+
+    parse.__doc__ = " or ".join(f"{scheme}://…" for scheme in schemes)
+    return parse
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """words with commas between"""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _path(text: str) -> Path:
+    """a path"""
+    return Path(text).expanduser()
+
+
+def _text(text: str) -> str:
+    """a text"""
+    return text
+
+
+def _setting(variable: str, default: Any, parse: Callable[[str], Any], about: str) -> Any:
+    return field(default=default, metadata={"variable": variable, "parse": parse, "about": about})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, its variable, its default and what it is for."""
+
+    environment: str = _setting(
+        "ANI_ENVIRONMENT",
+        "development",
+        _choice("development", "production"),
+        "production refuses settings that are only safe on a developer's machine",
+    )
+    data: Path = _setting(
+        "ANI_DATA", Path(".ani"), _path, "folder of the embedded stack: database, keys, logs, sockets"
+    )
+    host: str = _setting("ANI_HOST", "127.0.0.1", _text, "address the gateway listens on; 0.0.0.0 opens it to the network")
+    port: int = _setting("ANI_PORT", 8080, _whole(1, 65535), "port of the gateway: gRPC, gRPC-Web and JSON alike")
+    metrics_port: int = _setting("ANI_METRICS_PORT", 9464, _whole(1, 65535), "port of /metrics, on loopback")
+    metrics_host: str = _setting("ANI_METRICS_HOST", "127.0.0.1", _text, "address /metrics listens on")
+    database_url: str = _setting(
+        "DATABASE_URL", "", _url("postgresql", "postgres"), "PostgreSQL 15 or newer; empty means the embedded one"
+    )
+    redis_url: str = _setting(
+        "REDIS_URL", "", _url("redis", "rediss", "unix"), "Valkey or Redis for cache and quotas; empty means the embedded one"
+    )
+    broker_url: str = _setting(
+        "BROKER_URL", "", _url("redis", "rediss", "unix"), "Valkey or Redis for jobs; empty means the embedded one"
+    )
+    servers: int = _setting("ANI_SERVERS", 2, _whole(1, 64), "gRPC server processes of `ani up` and `ani serve`")
+    listen: str = _setting(
+        "ANI_LISTEN", "127.0.0.1:50051", _text, "first address of `ani serve`; each further process takes the next port"
+    )
+    upstreams: tuple[str, ...] = _setting(
+        "ANI_UPSTREAMS", (), _words, "addresses of the servers for `ani gateway`, host:port or unix:/path; empty means those of ANI_LISTEN"
+    )
+    drain_seconds: int = _setting(
+        "ANI_DRAIN_SECONDS", 3, _whole(0, 300), "how long a stopping server says NOT_SERVING before it refuses calls"
+    )
+    database_pool: int = _setting("ANI_DATABASE_POOL", 8, _whole(1, 200), "database connections of each process")
+    cache: bool = _setting("ANI_CACHE", True, _switch, "whether answers are cached")
+    cache_megabytes: int = _setting("ANI_CACHE_MB", 24, _whole(1, 65536), "memory for cached answers in each process")
+    quota_per_minute: int = _setting(
+        "ANI_QUOTA_PER_MINUTE", 60, _whole(0, 1_000_000_000), "calls a minute of each caller; 0 switches this allowance off"
+    )
+    concurrency: int = _setting(
+        "ANI_CONCURRENCY", 0, _whole(0, 100_000), "calls at work at once in each process; 0 lets it adapt"
+    )
+    reflection: bool = _setting("ANI_REFLECTION", True, _switch, "whether gRPC reflection answers")
+    token_keys: Path = _setting(
+        "ANI_TOKEN_KEYS", Path(""), _path, "folder of Ed25519 keys for access tokens; empty means keys/ in ANI_DATA"
+    )
+    token_issuer: str = _setting("ANI_TOKEN_ISSUER", "ani", _text, "issuer that access tokens must name")
+    token_audience: str = _setting("ANI_TOKEN_AUDIENCE", "ani", _text, "audience that access tokens must name")
+    country_header: str = _setting(
+        "ANI_COUNTRY_HEADER", "", _text, "header in which a trusted CDN names the caller's country, such as cf-ipcountry"
+    )
+    trusted_hops: int = _setting(
+        "ANI_TRUSTED_HOPS", 0, _whole(0, 10), "proxies in front of the gateway whose x-forwarded-for is believed"
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        "ANI_CORS_ORIGINS", (), _words, "origins whose pages may call the API, with commas between; empty means none"
+    )
+    http_cache_megabytes: int = _setting(
+        "ANI_HTTP_CACHE_MB", 64, _whole(0, 65536), "disk for the gateway's cache of public answers; 0 switches it off"
+    )
+    worker_threads: int = _setting("ANI_WORKER_THREADS", 4, _whole(1, 256), "jobs at work at once in a worker")
+    log_level: str = _setting(
+        "ANI_LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "least severity that is logged"
+    )
+    log_file: Path = _setting("ANI_LOG_FILE", Path(""), _path, "file for the log, turned over at 10 MB; empty means standard error")
+    otlp_endpoint: str = _setting(
+        "ANI_OTLP_ENDPOINT", "", _url("http", "https"), "OpenTelemetry collector for traces; empty means none"
+    )
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read the environment; raise SettingsRefused with every fault at once."""
+        known = {f.metadata["variable"]: f for f in fields(cls)}
+        faults = [f"{name} is not a setting of Ani" for name in environment if name.startswith("ANI_") and name not in known]
+        values: dict[str, Any] = {}
+        for variable, setting in known.items():
+            if environment.get(variable):
+                try:
+                    values[setting.name] = setting.metadata["parse"](environment[variable])
+                except (ValueError, KeyError):
+                    faults.append(f"{variable} must be {setting.metadata['parse'].__doc__}")
+        settings = cls(**values)
+        faults += settings._unsafe()
+        if faults:
+            raise SettingsRefused("\n".join(sorted(faults)))
+        return settings
+
+    def _unsafe(self) -> list[str]:
+        """List what production must not run with."""
+        if self.environment != "production":
+            return []
+        needed = {
+            "DATABASE_URL must be set in production": not self.database_url,
+            "ANI_TOKEN_KEYS must be set in production": self.token_keys == Path(""),
+            "ANI_REFLECTION must be off in production": self.reflection,
+            "ANI_CORS_ORIGINS must not be * in production": "*" in self.cors_origins,
+        }
+        return [fault for fault, holds in needed.items() if holds]
+
+
+def example() -> str:
+    """Return the text of .env.example, which names every setting with its default."""
+    lines = ["# Every setting of Ani, with its default. Secrets belong into the environment, not into a file in version control."]
+    for setting in fields(Settings):
+        default = setting.default
+        shown = {True: "on", False: "off"}[default] if isinstance(default, bool) else default
+        shown = ",".join(shown) if isinstance(shown, tuple) else shown
+        shown = "" if shown == Path("") else shown
+        lines += ["", f"# {setting.metadata['about']}", f"# {setting.metadata['variable']}={shown}"]
+    return "\n".join(lines) + "\n"
