@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 from uuid import UUID
 
-Store = TypeVar("Store")
+Store_co = TypeVar("Store_co", covariant=True)
 
-# Opens a store for one unit of work: begins on entry, commits on leaving, rolls back on an exception.
-Begin = Callable[[], AbstractAsyncContextManager[Store]]
+
+class Begin(Protocol[Store_co]):
+    """Opens a store for one unit of work: begins on entry, commits on leaving, rolls back on an exception."""
+
+    def __call__(self, *, rehearse: bool = False) -> AbstractAsyncContextManager[Store_co]:
+        """Open a store; a rehearsal does everything and then rolls it back, for `validate_only`."""
 
 
 class Role(IntEnum):

@@ -1,0 +1,47 @@
+"""The one rule of who may see what: list, search, detail, playback, recommendation and notification all ask it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+from domain.kernel import Viewer
+
+
+class Publication(IntEnum):
+    """Whether a title is open to viewers."""
+
+    DRAFT = 1
+    PUBLISHED = 2
+    WITHDRAWN = 3
+
+
+class Sight(Enum):
+    """What a viewer may know of a title, and why not more."""
+
+    VISIBLE = "visible"
+    NOT_PUBLISHED = "not published"
+    BLOCKED_IN_COUNTRY = "blocked in the viewer's country"
+    ABOVE_MATURITY = "above the viewer's maturity limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a title demands of its viewers."""
+
+    publication: Publication
+    age_rating: int
+    blocked_countries: frozenset[str]
+
+
+def sight(terms: Terms, viewer: Viewer) -> Sight:
+    """Decide what a viewer may know of a title. Editors see everything, since they must be able to mend it."""
+    if viewer.sees_drafts:
+        return Sight.VISIBLE
+    if terms.publication is not Publication.PUBLISHED:
+        return Sight.NOT_PUBLISHED
+    if viewer.country in terms.blocked_countries:
+        return Sight.BLOCKED_IN_COUNTRY
+    if terms.age_rating > viewer.maturity:
+        return Sight.ABOVE_MATURITY
+    return Sight.VISIBLE
