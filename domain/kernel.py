@@ -98,7 +98,7 @@ class Refusal(Exception):  # noqa: N818 - named for what happened
 
     def __init_subclass__(cls) -> None:
         if Refusal in cls.__bases__:
-            cls.kind = cls
+            cls.kind = cls  # one of the nine below; what derives from it inherits it
 
     def __init__(self, **details: object) -> None:
         self.details = {name: str(value) for name, value in details.items()}

@@ -141,7 +141,9 @@ class Release:
 
     def differences(self, other: Release) -> list[str]:
         """Name the writable fields in which two states of a release differ."""
-        return sorted(name for name in WRITABLE if getattr(self, name) != getattr(other, name))
+        plain = {name for name in WRITABLE - {"genres"} if getattr(self, name) != getattr(other, name)}
+        same_genres = {g.genre_id for g in self.genres} == {g.genre_id for g in other.genres}
+        return sorted(plain if same_genres else plain | {"genres"})
 
 
 WRITABLE = frozenset(

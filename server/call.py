@@ -1,0 +1,22 @@
+"""One call as servicers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from domain.kernel import Viewer
+from server.quotas import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, when, and under which request id; everything of a call that is not in its message."""
+
+    viewer: Viewer
+    now: datetime
+    clock: Callable[[], datetime]
+    request_id: str
+    caller_key: str
+    standings: Callable[[], tuple[Standing, ...]]

@@ -1,0 +1,226 @@
+"""The part of a call's way that all four kinds of method share: who calls, may they, how often, and how an answer goes out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+
+from domain.kernel import Exhausted, InvalidArgument, Refusal, Viewer
+from server import errors
+from server.cache import AnswerCache
+from server.call import Call
+from server.overload import Limiter
+from server.pipeline.places import OpenStreams
+from server.pipeline.plan import Plan
+from server.quotas import Allowance, Quotas, Standing
+from server.telemetry import bind_request_id, new_request_id
+from server.viewer import Caller, Identification
+
+log = logging.getLogger("ani.pipeline")
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+REVISION = re.compile(r"[0-9a-f]{1,16}")
+Pair = tuple[str, str | bytes]
+
+
+class QuotaUsedUp(Exhausted):
+    """Raised when a caller has used up an allowance."""
+
+    text = "The allowance '{allowance}' is used up: it holds {limit} calls in {window:g} seconds."
+
+
+class RevisionUnknown(InvalidArgument):
+    """Raised when a call wants to see a revision that the platform has not reached."""
+
+    text = "The x-revision header is not one that this platform gave out."
+
+
+class Revisions(Protocol):
+    """Dates what is stored, so that writers can ask to see their own writes."""
+
+    async def revision(self) -> int:
+        """Return a number that grows with every write and covers all that is kept by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaffCall:
+    """A call of a method that is for staff, for the audit log."""
+
+    plan: Plan
+    caller: Caller
+    request: bytes
+    code: str
+    reason: str
+    request_id: str
+    ended: datetime
+    seconds: float
+
+
+class Audit(Protocol):
+    """Keeps what staff did and tried to do."""
+
+    async def note(self, call: StaffCall) -> None:
+        """Keep a call. Never raises: the call is over by now."""
+
+
+class Observer(Protocol):
+    """Counts, times and logs calls."""
+
+    def observe(self, plan: Plan, code: str, seconds: float, request_id: str, caller: str) -> None:
+        """Take down a finished call; stands on the path of every call, so it must cost next to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What the pipeline works with."""
+
+    identification: Identification
+    quotas: Quotas
+    limiter: Limiter
+    cache: AnswerCache | None
+    revisions: Revisions
+    audit: Audit
+    observer: Observer
+    usual: Allowance | None
+    draining: asyncio.Event
+    streams: OpenStreams = field(default_factory=OpenStreams)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Visit:
+    """A call on its way: what is known of it so far, and the metadata that its answer will carry."""
+
+    started: float
+    request_id: str
+    caller: Caller
+    headers: list[Pair]
+    revision: int = 0
+    refusal: Refusal | None = None
+    code: str = "OK"
+    reason: str = ""
+
+
+NOBODY = Caller(Viewer(), "")
+
+
+class Front:
+    """One method's way in and out."""
+
+    def __init__(self, machinery: Machinery, plan: Plan) -> None:
+        self.machinery = machinery
+        self.plan = plan
+        self._identify = machinery.identification.identify
+        self._check = plan.check
+        self._take = machinery.quotas.take
+        self._usual = machinery.usual if plan.metered else None
+        self._observe = machinery.observer.observe
+
+    def admit(self, context: Any) -> Visit:
+        """Let a call in as far as that needs no waiting; whom it turns away carries the refusal."""
+        metadata = dict(context.invocation_metadata())
+        request_id = metadata.get("x-request-id", "")
+        if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
+            request_id = new_request_id()
+        visit = Visit(time.perf_counter(), request_id, NOBODY, [("x-request-id", request_id)])
+        try:
+            visit.caller = self._identify(metadata, context.peer)
+            self._check(visit.caller.viewer)
+            if self._usual is not None:
+                self._count(visit, self._take(self._usual, visit.caller.key))
+            if "x-revision" in metadata:
+                visit.revision = _revision(metadata["x-revision"])
+        except Refusal as refusal:
+            visit.refusal = refusal
+        return visit
+
+    async def admit_strictly(self, visit: Visit) -> None:
+        """Let a call in as far as it may take waiting for others: the method's own allowances, and a revision to reach."""
+        for quota in self.plan.quotas:
+            key = visit.caller.address if quota.by_address else visit.caller.key
+            self._count(visit, await self.machinery.quotas.take_strict(quota.allowance, key))
+        cache = self.machinery.cache
+        if visit.revision and (cache is None or visit.revision > cache.revision):
+            present = await self.machinery.revisions.revision()
+            if visit.revision > present:
+                raise RevisionUnknown(field="x-revision")
+            if cache is not None:
+                cache.revision = max(cache.revision, visit.revision)
+
+    def call(self, visit: Visit, *, shared: bool = False) -> Call:
+        """Return what the servicer may know of a call; for an answer that others will share, only what they share."""
+        caller = visit.caller
+        return Call(
+            viewer=caller.viewer.shared() if shared else caller.viewer,
+            now=self.machinery.clock(),
+            clock=self.machinery.clock,
+            request_id=visit.request_id,
+            standings=lambda: self.machinery.quotas.standings(caller.key),
+        )
+
+    def _count(self, visit: Visit, standing: Standing) -> None:
+        """Tell the caller how an allowance stands, the scarcest one last, and refuse when it is used up."""
+        allowance = standing.allowance
+        del visit.headers[1:]
+        visit.headers += (
+            ("x-ratelimit-limit", str(allowance.limit)),
+            ("x-ratelimit-remaining", str(standing.remaining)),
+            ("x-ratelimit-reset", str(int(standing.reset_after + 0.999))),
+        )
+        if standing.retry_after:
+            raise QuotaUsedUp(
+                retry_after=standing.retry_after, allowance=allowance.name, limit=allowance.limit, window=allowance.window
+            )
+
+    def leave(self, visit: Visit, context: Any) -> None:
+        """Send an answer's metadata and take the call down."""
+        context.set_trailing_metadata(tuple(visit.headers))
+        self._observe(self.plan, "OK", time.perf_counter() - visit.started, visit.request_id, visit.caller.key)
+
+    def turn_away(self, visit: Visit, context: Any, fault: BaseException) -> errors.Answer:
+        """Answer a call with a refusal: its own, or the one that stands for a fault."""
+        refusal = self._refusal(visit, fault)
+        answer = errors.answer(refusal)
+        context.set_code(answer.code)
+        context.set_details(answer.message)
+        context.set_trailing_metadata((*visit.headers, *answer.metadata))
+        visit.reason = errors.reason(type(refusal))
+        self.take_down(visit, answer.code.name)
+        return answer
+
+    def _refusal(self, visit: Visit, fault: BaseException) -> Refusal:
+        if isinstance(fault, Refusal):
+            return fault
+        if isinstance(fault, TimeoutError):
+            return errors.Overdue(seconds=f"{self.plan.timeout:g}" if self.plan.timeout else "few")
+        with bind_request_id(visit.request_id):
+            log.error("%s failed", self.plan.name, exc_info=fault)
+        return errors.InternalFault()
+
+    def take_down(self, visit: Visit, code: str) -> None:
+        """Take a call down that ended with a code."""
+        visit.code = code
+        self._observe(self.plan, code, time.perf_counter() - visit.started, visit.request_id, visit.caller.key)
+
+    async def note(self, visit: Visit, request: bytes) -> None:
+        """Write a call of a staff method to the audit log, also one that was turned away."""
+        if self.plan.audited:
+            seconds = time.perf_counter() - visit.started
+            await self.machinery.audit.note(
+                StaffCall(
+                    self.plan, visit.caller, request, visit.code, visit.reason, visit.request_id, self.machinery.clock(), seconds
+                )
+            )
+
+
+def _revision(text: str | bytes) -> int:
+    if not isinstance(text, str) or not REVISION.fullmatch(text):
+        raise RevisionUnknown(field="x-revision")
+    return int(text, 16)

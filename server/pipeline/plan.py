@@ -1,0 +1,187 @@
+"""What the contract says of a method, worked out once at start-up so that a call only follows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import protovalidate
+from google.protobuf import descriptor_pb2, field_mask_pb2, message_factory
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.rpc import status_pb2
+
+from ani.options.v1 import policy_pb2
+from domain.kernel import Role, Viewer
+from server.errors import RequestInvalid, RequestMalformed, Violation
+from server.quotas import Allowance
+from server.viewer import gate
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+VALIDATOR = protovalidate.Validator()
+TagsOf = Callable[[Message, Message], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class StrictQuota:
+    """An allowance of the method's own, and whose calls are counted together."""
+
+    allowance: Allowance
+    by_address: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One method as the pipeline sees it."""
+
+    name: str
+    request: type[Message]
+    response: type[Message]
+    client_streaming: bool
+    server_streaming: bool
+    read_only: bool
+    check: Callable[[Viewer], None]
+    audited: bool
+    metered: bool
+    quotas: tuple[StrictQuota, ...]
+    criticality: int
+    timeout: float | None
+    ttl: float
+    shared: bool
+    tags: TagsOf
+    drops: TagsOf | None
+    mask: Mask | None
+    status_field: str
+
+    def parse(self, data: bytes) -> Message:
+        """Return the request in these bytes. Raises RequestMalformed and RequestInvalid."""
+        message = self.request()
+        try:
+            message.ParseFromString(data)
+        except DecodeError as fault:
+            raise RequestMalformed(message=self.request.DESCRIPTOR.name) from fault
+        violations = VALIDATOR.collect_violations(message)
+        if violations:
+            named = [Violation(_path(v.proto.field), v.proto.message, v.proto.rule_id) for v in violations]
+            if self.mask:
+                named = self.mask.relevant(message, named)
+            if named:
+                raise RequestInvalid(named)
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """The update mask of a request: of the resource, only what it names is read, so only that need be valid."""
+
+    field: str
+    resource: str
+
+    def relevant(self, message: Message, violations: list[Violation]) -> list[Violation]:
+        read = [f"{self.resource}.{path}" for path in getattr(message, self.field).paths]
+        read.append(f"{self.resource}.{self.resource}_id")
+        return [v for v in violations if not v.field.startswith(f"{self.resource}.") or any(_within(v.field, p) for p in read)]
+
+
+def _within(field: str, path: str) -> bool:
+    return field == path or field.startswith((f"{path}.", f"{path}["))
+
+
+def plan(method: MethodDescriptor) -> Plan:
+    """Read a method's plan from its descriptor."""
+    options = method.GetOptions()
+    policy = options.Extensions[policy_pb2.policy] if options.HasExtension(policy_pb2.policy) else None
+    known = policy or policy_pb2.Policy()
+    streaming = bool(method.client_streaming or method.server_streaming)
+    return Plan(
+        name=f"/{method.containing_service.full_name}/{method.name}",
+        request=message_factory.GetMessageClass(method.input_type),
+        response=message_factory.GetMessageClass(method.output_type),
+        client_streaming=bool(method.client_streaming),
+        server_streaming=bool(method.server_streaming),
+        read_only=options.idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS,
+        check=gate(policy),
+        audited=known.access.role >= Role.MODERATOR or bool(known.access.permission),
+        metered=not known.unmetered,
+        quotas=tuple(_quotas(method.full_name, known)),
+        criticality=known.criticality or policy_pb2.CRITICALITY_DEFAULT,
+        timeout=known.timeout.ToTimedelta().total_seconds()
+        if known.HasField("timeout")
+        else (None if streaming else DEFAULT_TIMEOUT_SECONDS),
+        ttl=known.cache.ttl.ToTimedelta().total_seconds(),
+        shared=known.cache.scope == policy_pb2.CACHE_SCOPE_SHARED,
+        tags=_templates(known.cache.tags),
+        drops=_templates(known.drops) if known.drops else None,
+        mask=_mask(method),
+        status_field=_status_field(method),
+    )
+
+
+def _quotas(name: str, policy: policy_pb2.Policy) -> Iterator[StrictQuota]:
+    for quota in policy.quotas:
+        window = quota.window.ToTimedelta().total_seconds()
+        label = f"{name.rpartition('.')[2]}/{quota.limit} in {window:g} s"
+        yield StrictQuota(Allowance(label, quota.limit, window), quota.by == policy_pb2.QUOTA_SUBJECT_ADDRESS)
+
+
+def _mask(method: MethodDescriptor) -> Mask | None:
+    """Find a request's update mask and the resource that it is for: the request's only other message."""
+    messages = [f for f in method.input_type.fields if f.message_type is not None]
+    masks = [f for f in messages if f.message_type.full_name == field_mask_pb2.FieldMask.DESCRIPTOR.full_name]
+    others = [f for f in messages if f not in masks]
+    return Mask(masks[0].name, others[0].name) if len(masks) == 1 and len(others) == 1 else None
+
+
+def _status_field(method: MethodDescriptor) -> str:
+    """Return the field in which a stream's answer carries its last word, or nothing."""
+    full_name = status_pb2.Status.DESCRIPTOR.full_name
+    found = [f.name for f in method.output_type.fields if f.message_type and f.message_type.full_name == full_name]
+    return found[0] if method.server_streaming and found else ""
+
+
+def _templates(templates: Iterable[str]) -> TagsOf:
+    compiled = [_template(text) for text in templates]
+
+    def tags(request: Message, response: Message) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(tag for one in compiled for tag in one(request, response)))
+
+    return tags
+
+
+def _template(text: str) -> Callable[[Message, Message], Iterable[str]]:
+    """Compile a tag such as release/{release.release_id}: the path is looked up in the request, then in the response."""
+    before, path, after = (re.fullmatch(r"([^{]*)(?:\{([^}]*)\})?(.*)", text) or [""]).groups()  # type: ignore[union-attr]
+    if path is None:
+        return lambda request, response: (text,)
+    steps = path.split(".")
+
+    def tags(request: Message, response: Message) -> Iterable[str]:
+        values = _values(request, steps) or _values(response, steps)
+        return [f"{before}{value}{after}" for value in values]
+
+    return tags
+
+
+def _values(message: Any, steps: list[str]) -> list[Any]:
+    found = [message]
+    for step in steps:
+        fields = [(m, m.DESCRIPTOR.fields_by_name.get(step)) for m in found]
+        found = [value for m, field in fields if field is not None for value in _field(m, field)]
+    return [value for value in found if value]
+
+
+def _field(message: Any, field: FieldDescriptor) -> Iterable[Any]:
+    value = getattr(message, field.name)
+    return value if field.is_repeated else (value,)
+
+
+def _path(path: Any) -> str:
+    """Write a field path as people do: release.titles[0].language."""
+    text = ""
+    for element in path.elements if path else ():
+        text += f".{element.field_name}" if text else element.field_name
+        if element.subscript:
+            text += f"[{element.subscript.value}]"
+    return text

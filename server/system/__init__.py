@@ -1,0 +1,1 @@
+"""How the platform is, and how it sees the caller."""

@@ -1,0 +1,175 @@
+"""Who is calling: identity from the token, address and country from the gateway, and what the contract lets them do."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ani.options.v1 import policy_pb2
+from domain.kernel import PermissionDenied, Role, Unauthenticated, Viewer
+
+REMEMBERED_CALLERS = 20_000
+GUEST_SECONDS = 3600
+BEARER = "Bearer "
+COUNTRY = re.compile(r"^[A-Z]{2}$")
+
+
+class CredentialsMissing(Unauthenticated):
+    """Raised when a method is for signed-in callers and nobody is signed in."""
+
+    text = "This call needs an access token."
+
+
+class CredentialsMalformed(Unauthenticated):
+    """Raised when the authorization header is not a bearer token."""
+
+    text = "The authorization header must be: Bearer, a space, and an access token."
+
+
+class RoleTooLow(PermissionDenied):
+    """Raised when the caller's role does not reach the one that the method asks for."""
+
+    text = "This call needs the role {role}."
+
+
+class PermissionMissing(PermissionDenied):
+    """Raised when the caller does not hold the permission that the method asks for."""
+
+    text = "This call needs the permission {permission}."
+
+
+class MethodUndeclared(PermissionDenied):
+    """Raised when a method declares no access rule: what nobody opened stays shut."""
+
+    text = "This call is not open to anyone."
+
+
+class Identity(Protocol):
+    """What a verified token says."""
+
+    @property
+    def viewer(self) -> Viewer: ...
+    @property
+    def expires(self) -> float: ...
+
+
+class Verifier(Protocol):
+    """Verifies access tokens."""
+
+    def verify(self, token: str) -> Identity:
+        """Return what the token says. Raises a refusal of kind Unauthenticated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A viewer and where the call comes from."""
+
+    viewer: Viewer
+    address: str
+
+    @property
+    def key(self) -> str:
+        """Name whose allowance a call is counted against."""
+        return self.viewer.account_id or network(self.address)
+
+
+class Identification:
+    """Finds out who is calling; tokens are verified once and remembered until they expire."""
+
+    def __init__(self, verifier: Verifier, *, trusted_hops: int = 0, clock: Callable[[], float] = time.time) -> None:
+        self._verifier = verifier
+        self._trusted_hops = trusted_hops
+        self._clock = clock
+        self._callers: dict[tuple[str | bytes, ...], tuple[Caller, float]] = {}
+
+    def identify(self, metadata: Mapping[str, str | bytes], peer: Callable[[], str]) -> Caller:
+        """Raises refusals of kind Unauthenticated for a token that is there and not good."""
+        who = (
+            metadata.get("authorization", ""),
+            metadata.get("x-forwarded-for", "") or peer(),
+            metadata.get("x-ani-country", ""),
+        )
+        known = self._callers.get(who)
+        if known is not None and known[1] > self._clock():
+            return known[0]
+        caller, expires = self._meet(*(str(part) for part in who), forwarded="x-forwarded-for" in metadata)
+        if len(self._callers) >= REMEMBERED_CALLERS:
+            self._callers.pop(next(iter(self._callers)))
+        self._callers[who] = (caller, expires)
+        return caller
+
+    def _meet(self, authorization: str, origin: str, country: str, *, forwarded: bool) -> tuple[Caller, float]:
+        viewer, expires = Viewer(), self._clock() + GUEST_SECONDS
+        if authorization:
+            if not authorization.startswith(BEARER):
+                raise CredentialsMalformed
+            identity = self._verifier.verify(authorization[len(BEARER) :])
+            viewer, expires = identity.viewer, identity.expires
+        if COUNTRY.match(country):
+            viewer = replace(viewer, country=country)
+        return Caller(viewer, self._hop(origin) if forwarded else _peer_address(origin)), expires
+
+    def _hop(self, forwarded: str) -> str:
+        """Return the address that the outermost trusted proxy saw; what stands before it anyone may have written."""
+        hops = forwarded.split(",")
+        return hops[max(-1 - self._trusted_hops, -len(hops))].strip()
+
+
+def network(address: str) -> str:
+    """Return what counts as one caller: an IPv4 address, or the /64 an IPv6 address is in, which one customer holds whole."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
+
+
+def gate(policy: policy_pb2.Policy | None) -> Callable[[Viewer], None]:
+    """Return the check that a policy's access rule amounts to; it raises the refusal."""
+    rule = policy.access.WhichOneof("rule") if policy else None
+    if policy is None or rule is None or (rule == "public" and not policy.access.public):
+        return _shut
+    if rule == "public":
+        return _open
+    return _for_role(Role(policy.access.role)) if rule == "role" else _for_permission(policy.access.permission)
+
+
+def _open(viewer: Viewer) -> None:
+    pass
+
+
+def _shut(viewer: Viewer) -> None:
+    raise MethodUndeclared
+
+
+def _for_role(role: Role) -> Callable[[Viewer], None]:
+    if role is Role.GUEST:
+        return _shut
+
+    def check(viewer: Viewer) -> None:
+        if viewer.role < role:
+            raise CredentialsMissing if viewer.role is Role.GUEST else RoleTooLow(role=role.name)
+
+    return check
+
+
+def _for_permission(permission: str) -> Callable[[Viewer], None]:
+    def check(viewer: Viewer) -> None:
+        if permission not in viewer.permissions:
+            raise CredentialsMissing if viewer.role is Role.GUEST else PermissionMissing(permission=permission)
+
+    return check
+
+
+def _peer_address(peer: str) -> str:
+    """Return the address in a gRPC peer name: ipv4:1.2.3.4:5, ipv6:%5B::1%5D:5 or unix:path."""
+    kind, _, rest = peer.partition(":")
+    if kind == "ipv4":
+        return rest.rpartition(":")[0]
+    if kind == "ipv6":
+        return rest.rpartition(":")[0].replace("%5B", "").replace("%5D", "")
+    return kind
