@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 
@@ -67,11 +68,13 @@ def build(target: Path) -> None:
 
     files = [path.relative_to(PROTO).as_posix() for path in contract()]
     image = target / "image.binpb"
+    scripts = Path(sysconfig.get_path("scripts"))  # an environment need not be activated
     target.mkdir(parents=True)
     (target / "validate.binpb").write_bytes(validate_descriptor())
     protoc(
         *includes(),
         f"--descriptor_set_in={target / 'validate.binpb'}",
+        *(f"--plugin=protoc-gen-{name}={scripts / f'protoc-gen-{name}'}" for name in ("mypy", "mypy_grpc")),
         *(f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")),
         *files,
         VALIDATE,
