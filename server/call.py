@@ -18,5 +18,4 @@ class Call:
     now: datetime
     clock: Callable[[], datetime]
     request_id: str
-    caller_key: str
     standings: Callable[[], tuple[Standing, ...]]

@@ -127,9 +127,11 @@ class Front:
         """Let a call in as far as that needs no waiting; whom it turns away carries the refusal."""
         metadata = dict(context.invocation_metadata())
         request_id = metadata.get("x-request-id", "")
+        headers: list[Pair] = []
         if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
             request_id = new_request_id()
-        visit = Visit(time.perf_counter(), request_id, NOBODY, [("x-request-id", request_id)])
+            headers.append(("x-request-id", request_id))
+        visit = Visit(time.perf_counter(), request_id, NOBODY, headers)
         try:
             visit.caller = self._identify(metadata, context.peer)
             self._check(visit.caller.viewer)
@@ -166,14 +168,17 @@ class Front:
         )
 
     def _count(self, visit: Visit, standing: Standing) -> None:
-        """Tell the caller how an allowance stands, the scarcest one last, and refuse when it is used up."""
+        """Tell the caller how an allowance stands, and refuse when it is used up; a method's own replaces the usual one."""
         allowance = standing.allowance
-        del visit.headers[1:]
-        visit.headers += (
+        headers = (
             ("x-ratelimit-limit", str(allowance.limit)),
             ("x-ratelimit-remaining", str(standing.remaining)),
             ("x-ratelimit-reset", str(int(standing.reset_after + 0.999))),
         )
+        if visit.headers and visit.headers[-1][0] == "x-ratelimit-reset":
+            visit.headers[-3:] = headers
+        else:
+            visit.headers += headers
         if standing.retry_after:
             raise QuotaUsedUp(
                 retry_after=standing.retry_after, allowance=allowance.name, limit=allowance.limit, window=allowance.window

@@ -167,7 +167,7 @@ def _template(text: str) -> Callable[[Message, Message], Iterable[str]]:
 def _values(message: Any, steps: list[str]) -> list[Any]:
     found = [message]
     for step in steps:
-        fields = [(m, m.DESCRIPTOR.fields_by_name.get(step)) for m in found]
+        fields = [(m, m.DESCRIPTOR.fields_by_name.get(step)) for m in found if isinstance(m, Message)]
         found = [value for m, field in fields if field is not None for value in _field(m, field)]
     return [value for value in found if value]
 

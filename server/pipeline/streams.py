@@ -123,8 +123,7 @@ class _Sender:
 
     async def _write(self, message: Message) -> None:
         if not self._sent:
-            headers = (*self._visit.headers, ("cache-control", "no-store"))
-            await self._context.send_initial_metadata(headers)
+            await self._context.send_initial_metadata(tuple(self._visit.headers))
         self._sent += 1
         try:
             async with asyncio.timeout(WRITE_SECONDS):

@@ -69,7 +69,6 @@ def _direct(front: Front, work: Work) -> Handler:
             request, response = await work(data, visit)
             if not read_only:
                 await _settle(front, visit, request, response)
-            visit.headers.append(("cache-control", "no-store"))
             body = response.SerializeToString()
             front.leave(visit, context)
             return body
@@ -118,7 +117,8 @@ def _cached(front: Front, work: Work, cache: AnswerCache) -> Handler:
             if entry is None:
                 await front.admit_strictly(visit)
                 entry = await cache.load(key, visit.revision, plan.ttl, lambda: work.answer(data, visit))
-            visit.headers += _reuse(entry, time.monotonic(), public=shared and not viewer.account_id)
+            if shared and not viewer.account_id:
+                visit.headers += _reuse(entry)
             front.leave(visit, context)
             return entry.body
         except asyncio.CancelledError:
@@ -131,9 +131,7 @@ def _cached(front: Front, work: Work, cache: AnswerCache) -> Handler:
     return handle
 
 
-def _reuse(entry: Entry, now: float, *, public: bool) -> tuple[Pair, ...]:
-    """Say how long browsers and proxies may use an answer again: public ones until it ends here, others never."""
-    if not public:
-        return (("cache-control", "private, no-store"),)
-    age = max(0, int(entry.expires - now))
+def _reuse(entry: Entry) -> tuple[Pair, ...]:
+    """Say how long browsers and proxies may use a public answer again. The gateway forbids it wherever nothing is said."""
+    age = max(0, int(entry.expires - time.monotonic()))
     return (("cache-control", f"public, max-age={age}"), ("etag", entry.etag), ("vary", VARIES))
