@@ -1,0 +1,128 @@
+"""Catalog in PostgreSQL: its tables, and its store."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from adapters.postgres.schema import Id, Moment, TransactionId, metadata
+
+SCHEMA = "catalog"
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("release_id", Id, primary_key=True),
+    Column("alias", Text, nullable=False, unique=True),
+    # In the order they are shown: [{"language": "ja", "text": "…"}, …].
+    Column("titles", JSONB, nullable=False),
+    Column("synopsis", Text, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("season", SmallInteger),
+    Column("year", SmallInteger),
+    Column("age_rating", SmallInteger, nullable=False),
+    Column("planned_episode_count", Integer, nullable=False),
+    Column("weekday", SmallInteger),
+    Column("minute", SmallInteger),
+    Column("zone", Text),
+    Column("blocked_countries", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("publication", SmallInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("creation_digest", LargeBinary, nullable=False),
+    Column("create_time", Moment, nullable=False),
+    Column("update_time", Moment, nullable=False),
+    Column("publish_time", Moment),
+    Column("delete_time", Moment),
+    # What lists are ordered by.
+    Column("list_time", Moment, Computed("coalesce(publish_time, create_time)", persisted=True), nullable=False),
+    CheckConstraint("alias = lower(alias)", name="alias_lower"),
+    CheckConstraint("age_rating IN (0, 6, 12, 16, 18)", name="age_rating"),
+    CheckConstraint("num_nonnulls(weekday, minute, zone) IN (0, 3)", name="weekly_slot"),
+    schema=SCHEMA,
+)
+# Read backwards, so that the latest comes first.
+_listed = text("delete_time IS NULL")
+Index("releases_list_idx", releases.c.list_time, releases.c.release_id, postgresql_where=_listed)
+Index("releases_kind_idx", releases.c.kind, releases.c.list_time, releases.c.release_id, postgresql_where=_listed)
+Index("releases_status_idx", releases.c.status, releases.c.list_time, releases.c.release_id, postgresql_where=_listed)
+Index("releases_year_idx", releases.c.year, postgresql_where=_listed)
+
+genres = Table(
+    "genres",
+    metadata,
+    Column("genre_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    schema=SCHEMA,
+)
+
+release_genres = Table(
+    "release_genres",
+    metadata,
+    Column("release_id", Id, ForeignKey(releases.c.release_id), primary_key=True),
+    Column("genre_id", Text, ForeignKey(genres.c.genre_id), primary_key=True),
+    Index("release_genres_genre_id_idx", "genre_id", "release_id"),
+    schema=SCHEMA,
+)
+
+franchises = Table(
+    "franchises",
+    metadata,
+    Column("franchise_id", Id, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    schema=SCHEMA,
+)
+
+franchise_members = Table(
+    "franchise_members",
+    metadata,
+    Column("release_id", Id, ForeignKey(releases.c.release_id), primary_key=True),
+    Column("franchise_id", Id, ForeignKey(franchises.c.franchise_id), nullable=False),
+    Column("position", Integer, nullable=False),
+    Index("franchise_members_franchise_id_idx", "franchise_id", "position"),
+    schema=SCHEMA,
+)
+
+episodes = Table(
+    "episodes",
+    metadata,
+    Column("episode_id", Id, primary_key=True),
+    Column("release_id", Id, ForeignKey(releases.c.release_id), nullable=False),
+    # As it is shown, such as 12.5 or SP1; the position is what episodes are ordered by.
+    Column("number", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("duration_seconds", Integer),
+    Column("air_time", Moment),
+    UniqueConstraint("release_id", "position"),
+    schema=SCHEMA,
+)
+
+# The change feed. Numbers are drawn before commits and so appear out of order: a reader takes what follows its place in
+# (xid, change_id) and has an xid below pg_snapshot_xmin(pg_current_snapshot()), under which nothing can appear any more.
+changes = Table(
+    "changes",
+    metadata,
+    Column("xid", TransactionId(), primary_key=True, server_default=text("pg_current_xact_id()")),
+    Column("change_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("release_id", Id, ForeignKey(releases.c.release_id), nullable=False, index=True),
+    Column("deleted", Boolean, nullable=False),
+    Column("change_time", Moment, nullable=False),
+    schema=SCHEMA,
+)

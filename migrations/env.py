@@ -1,0 +1,33 @@
+"""Run by Alembic around each command; the connection comes from `adapters/postgres/migrate.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic import context
+
+from adapters.postgres import catalog, platform
+from adapters.postgres.schema import metadata
+
+SCHEMAS = {catalog.SCHEMA, platform.SCHEMA}
+
+
+def ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Leave alone what is in the database beside our schemas."""
+    return kind != "schema" or name in SCHEMAS
+
+
+def tell(*, step: Any, **_: Any) -> None:
+    context.config.attributes["tell"](f"{'up to' if step.is_upgrade else 'down from'} {step.up_revision.doc}")
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    include_schemas=True,
+    include_name=ours,
+    transaction_per_migration=True,
+    on_version_apply=tell,
+)
+with context.begin_transaction():
+    context.run_migrations()
