@@ -6,7 +6,8 @@ from typing import Any
 
 from alembic import context
 
-from adapters.postgres import catalog, platform
+from adapters.postgres import platform
+from adapters.postgres.catalog import tables as catalog
 from adapters.postgres.schema import metadata
 
 SCHEMAS = {catalog.SCHEMA, platform.SCHEMA}

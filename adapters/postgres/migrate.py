@@ -80,7 +80,8 @@ async def drift(url: str) -> list[Any]:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from adapters.postgres import catalog, platform
+    from adapters.postgres import platform
+    from adapters.postgres.catalog import tables as catalog
     from adapters.postgres.schema import metadata
 
     def compare(connection: Connection) -> list[Any]:

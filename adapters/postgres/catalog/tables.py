@@ -1,4 +1,4 @@
-"""Catalog in PostgreSQL: its tables, and its store."""
+"""The tables of the schema "catalog"."""
 
 from __future__ import annotations
 

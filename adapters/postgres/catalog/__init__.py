@@ -1,0 +1,1 @@
+"""Catalog in PostgreSQL: its tables, its statements, and its store."""
