@@ -21,26 +21,21 @@ class LocalEnvoy(Program):
     # How long calls at work, endless streams among them, may hold up the end.
     drain_seconds: ClassVar = 3.0
 
-    def __init__(self, configuration: Path, runtime: Path, *, concurrency: int = 1) -> None:
+    def __init__(self, admin: Path, configuration: Path | None = None, *, concurrency: int = 1) -> None:
+        self.admin = admin
         self.configuration = configuration
-        self.admin = runtime.resolve() / "envoy.sock"
         self.concurrency = concurrency
 
     def prepare(self) -> None:
         self.admin.unlink(missing_ok=True)
 
+    def command(self) -> list[str]:
+        """Return Envoy's own command line."""
+        words = ["--concurrency", str(self.concurrency), "--disable-hot-restart", "--log-level", "warning"]
+        return [str(wheel("envoy", "_bin", "envoy")), "--config-path", str(self.configuration), *words]
+
     def argv(self) -> list[str]:
-        program = str(wheel("envoy", "_bin", "envoy"))
-        words = (
-            "--config-path",
-            str(self.configuration),
-            "--concurrency",
-            str(self.concurrency),
-            "--disable-hot-restart",
-            "--log-level",
-            "warning",
-        )
-        return launched([program, *words], orphan=self.orphan_signal)
+        return launched(self.command(), orphan=self.orphan_signal)
 
     def ready(self) -> bool:
         return self._ask("GET", "/ready").startswith(b"HTTP/1.1 200")

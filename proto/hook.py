@@ -1,0 +1,20 @@
+"""Builds gen/ before hatchling packs or links the project, so that no step can be forgotten."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import build  # noqa: E402 - beside this file, and not on the path before
+
+
+class ContractHook(BuildHookInterface[Any]):
+    """Called by hatchling: `build.py` does nothing when no file of the contract changed."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        build.main()

@@ -1,0 +1,211 @@
+"""`ani`: every way to run and look after the platform, as sub-commands that import only what they need."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
+
+from server.settings import Settings, SettingsRefused
+
+ROLES = ("user", "moderator", "editor", "admin")
+
+ABOUT = """\
+Ani is the backend of an anime streaming platform. `ani up` runs all of it on this machine; the other commands run
+its parts one by one, as in production, and look after it.
+"""
+SETTINGS = """\
+Settings are environment variables: ANI_*, DATABASE_URL, REDIS_URL, BROKER_URL. `.env.example` lists each of them with
+its default and what it is for. A variable that is unknown or malformed is refused by name.
+"""
+UP = """\
+Starts PostgreSQL and Valkey from their wheels, brings the database up to date, puts a small demo catalog into an
+empty one, and starts gRPC servers, worker and gateway. A part that crashes is started again. Ctrl-C ends all of it in
+order, a second Ctrl-C at once.
+
+The data is kept in ANI_DATA (.ani where you stand), with a log of each part in logs/. DATABASE_URL, REDIS_URL and
+BROKER_URL name outside services instead of the embedded ones.
+
+  ani up                            everything
+  ani up --without worker,metrics   all but these
+"""
+SERVE = """\
+Runs ANI_SERVERS gRPC server processes, each on an address of its own: the first on ANI_LISTEN, the others on the next
+ports. They are meant for the gateway alone, which shares calls between them. SIGTERM drains them: no call fails.
+"""
+WORKER = """\
+Runs jobs: hands recorded events to those who react to them, starts what is due by the clock, and does the work in
+ANI_WORKER_THREADS threads. Several workers may run at once, on several machines.
+"""
+GATEWAY = """\
+Writes Envoy's configuration from the contract and becomes Envoy, the only public door: gRPC, gRPC-Web and JSON on
+ANI_HOST:ANI_PORT, sent on to ANI_UPSTREAMS.
+
+  ani gateway --print    shows the configuration and ends
+"""
+MIGRATE = """\
+Changes the database's schema in small steps that run beside the release before.
+
+  ani migrate up         to the newest schema
+  ani migrate down       one step back
+  ani migrate status     where it is, and what is to come
+"""
+TOKEN = """\
+Prints an access token signed with the private key in ANI_TOKEN_KEYS (keys/ in ANI_DATA; made if there is none).
+
+  curl -H "authorization: Bearer $(ani token --role editor)" ...
+"""
+DOCTOR = """\
+Checks settings, folders, ports, programs, keys, database, Valkey and jobs, and says how to mend what is wrong. Ends
+with status 1 when something is. Safe to run at any time: it changes nothing.
+"""
+EVENTS = """\
+Events that could not be delivered, after all their tries, are kept for ever: look at them, mend the cause, replay them.
+
+  ani events list              the newest, with their numbers
+  ani events show NUMBER       one, with the fault and the payload
+  ani events replay NUMBER…    deliver these again; `all` for every one
+"""
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps line breaks, and gives the names of commands room."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=100)
+
+
+def parser() -> argparse.ArgumentParser:
+    root = argparse.ArgumentParser(prog="ani", description=ABOUT, epilog=SETTINGS, formatter_class=Help)
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], summary: str, about: str = "") -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=about or summary, formatter_class=Help)
+        added.set_defaults(run=run)
+        return added
+
+    added = command("up", up, "run everything on this machine", UP)
+    added.add_argument("--without", metavar="PARTS", default="", help="leave out parts: postgres, valkey, servers, worker, gateway, metrics")
+    added = command("serve", serve, "run gRPC servers", SERVE)
+    added.add_argument("--index", type=int, help=argparse.SUPPRESS)
+    added.add_argument("--listen", metavar="ADDRESS", help="host:port or unix:/path of the first server, instead of ANI_LISTEN")
+    command("worker", worker, "run jobs, events and schedules", WORKER)
+    added = command("gateway", gateway, "run Envoy, the public door", GATEWAY)
+    added.add_argument("--print", action="store_true", help="print the configuration and end")
+    added.add_argument("--admin", metavar="PATH", help="unix socket of Envoy's admin page")
+    added = command("migrate", migrate, "bring the database up to date, or back", MIGRATE)
+    added.add_argument("action", choices=("up", "down", "status"), nargs="?", default="status", help="what to do (default: status)")
+    added.add_argument("--demo", action="store_true", help="put the demo catalog into an empty database")
+    add_looking_after(command)
+    return root
+
+
+def add_looking_after(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands that end by themselves."""
+    added = command("token", token, "print an access token", TOKEN)
+    added.add_argument("--role", choices=ROLES, default="user", help="what the holder may do (default: user)")
+    added.add_argument("--account", metavar="ID", help="whom the token is for (default: a new id)")
+    added.add_argument("--hours", type=float, default=12.0, help="how long it is good for (default: 12)")
+    command("doctor", doctor, "find out what is wrong, and how to mend it", DOCTOR)
+    added = command("events", events, "look at events that could not be delivered, and replay them", EVENTS)
+    added.add_argument("action", choices=("list", "show", "replay"), nargs="?", default="list", help="what to do (default: list)")
+    added.add_argument("numbers", metavar="NUMBER", nargs="*", help="which events")
+    command("version", show_version, "print the version")
+
+
+def up(arguments: argparse.Namespace) -> int:
+    from server.up import PARTS, up
+
+    without = frozenset(word.strip() for word in arguments.without.split(",") if word.strip())
+    if unknown := sorted(without - set(PARTS)):
+        refuse(f"--without does not know {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
+    return up(settings(), without)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    chosen = settings({"ANI_LISTEN": arguments.listen} if arguments.listen else {})
+    if arguments.index is None:
+        from server.servers import serve
+
+        return serve(chosen)
+    from server.serve import run
+
+    return run(chosen, address=chosen.listen, index=arguments.index)
+
+
+def worker(arguments: argparse.Namespace) -> int:
+    from server.worker import run
+
+    return run(settings())
+
+
+def gateway(arguments: argparse.Namespace) -> int:
+    from server.gateway import become_envoy, configuration
+
+    chosen = settings()
+    if arguments.print:
+        print(configuration(chosen))
+        return 0
+    return become_envoy(chosen, admin=arguments.admin)
+
+
+def migrate(arguments: argparse.Namespace) -> int:
+    from server.commands import migrate
+
+    return migrate(settings(), arguments.action, demo=arguments.demo)
+
+
+def token(arguments: argparse.Namespace) -> int:
+    from server.commands import token
+
+    return token(settings(), role=arguments.role, account=arguments.account, hours=arguments.hours)
+
+
+def events(arguments: argparse.Namespace) -> int:
+    from server.commands import events
+
+    if arguments.action != "list" and not arguments.numbers:
+        refuse(f"ani events {arguments.action} needs the numbers of events; `ani events list` shows them")
+    return events(settings(), arguments.action, arguments.numbers)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    from server.doctor import examine
+
+    return examine(settings())
+
+
+def show_version(arguments: argparse.Namespace) -> int:
+    try:
+        print(f"ani {version('ani')}")
+    except PackageNotFoundError:
+        print("ani, not installed")
+    return 0
+
+
+def settings(given: dict[str, str] | None = None) -> Settings:
+    """Read the settings; a command line option wins over its variable. Ends the process when they are refused."""
+    try:
+        return Settings.read({**os.environ, **(given or {})})
+    except SettingsRefused as refused:
+        refuse(*str(refused).splitlines())
+
+
+def refuse(*faults: str) -> NoReturn:
+    """Print one line for each fault and end with the status of wrong usage."""
+    for fault in faults:
+        sys.stderr.write(f"ani: {fault}\n")
+    sys.exit(2)
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    status: int = arguments.run(arguments)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
