@@ -10,11 +10,11 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import build  # noqa: E402 - beside this file, and not on the path before
+import build
 
 
 class ContractHook(BuildHookInterface[Any]):
     """Called by hatchling: `build.py` does nothing when no file of the contract changed."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
         build.main()

@@ -120,7 +120,9 @@ def runtime_folder(data: Path) -> Path:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise LocalRefused(f"{folder} is not ours: remove it, or name another temporary folder in TMPDIR")
-    folder.chmod(0o700)
+    # Where PostgreSQL runs as nobody, the folder lets nobody pass through.
+    if stat.S_IMODE(found.st_mode) & ~0o711:
+        folder.chmod(0o700)
     return folder
 
 
