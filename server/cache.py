@@ -38,22 +38,27 @@ class Answer:
     tags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What the shared cache holds for a key, and its clock at the time of asking, which dates whatever is loaded now."""
+class Kept(Protocol):
+    """An entry of the shared cache, which ends by the wall's clock."""
 
-    clock: int
-    entry: Entry | None
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+    @property
+    def expires(self) -> float: ...
+    @property
+    def revision(self) -> int: ...
 
 
 class SharedCache(Protocol):
     """The cache that all processes share. It may be down at any time, and then holds nothing."""
 
-    async def get(self, key: bytes) -> Shared | None:
-        """Return what there is, or None when the cache is down. An entry whose tags were dropped since is not there."""
+    async def get(self, key: bytes) -> tuple[int, Kept | None] | None:
+        """Return the cache's clock, which dates whatever is loaded now, and what it holds; None when it is down."""
 
-    async def put(self, key: bytes, entry: Entry, *, clock: int, ttl: float) -> None:
-        """Keep an entry that was loaded at a time of the cache's clock."""
+    async def put(self, key: bytes, answer: Answer, *, clock: int, ttl: float, revision: int) -> None:
+        """Keep an answer that was loaded when the clock said so, unless one of its tags was dropped since."""
 
     async def drop(self, tags: Iterable[str], *, revision: int) -> None:
         """Forget every answer with one of the tags, and tell every process to do so."""
@@ -69,8 +74,16 @@ class _Flight:
 class AnswerCache:
     """The cache of one process, bounded in memory, over the shared one."""
 
-    def __init__(self, shared: SharedCache, *, megabytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        shared: SharedCache,
+        *,
+        megabytes: int,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._shared = shared
+        self._wall = wall
         self._limit = megabytes * 1024 * 1024
         self._clock = clock
         self._size = 0
@@ -121,18 +134,18 @@ class AnswerCache:
     ) -> Entry:
         shared_key = hashlib.blake2b(key[0].encode() + b"\0" + key[1], digest_size=16).digest()
         drops, known = self._drops, max(self.revision, revision)
-        shared = await self._shared.get(shared_key)
-        if shared and shared.entry and shared.entry.revision >= revision:
+        found = await self._shared.get(shared_key)
+        kept = found[1] if found else None
+        if kept is not None and kept.revision >= revision:
             self.shared_hits += 1
-            entry = shared.entry
+            entry = _entry(kept.body, kept.tags, self._clock() + kept.expires - self._wall(), kept.revision)
         else:
             self.misses += 1
             answer = await handle()
-            etag = f'"{hashlib.blake2b(answer.body, digest_size=9).hexdigest()}"'
-            entry = Entry(answer.body, answer.tags, self._clock() + ttl, known, etag)
-            if shared:
-                await self._shared.put(shared_key, entry, clock=shared.clock, ttl=ttl)
-        # Whatever was dropped while this was being loaded may be in it: the answer is good for those who asked before, not to keep.
+            entry = _entry(answer.body, answer.tags, self._clock() + ttl, known)
+            if found:
+                await self._shared.put(shared_key, answer, clock=found[0], ttl=ttl, revision=known)
+        # What was dropped while this was loading may be in it: it answers those who asked before, and is not kept.
         if drops == self._drops:
             self._keep(key, entry)
         return entry
@@ -212,3 +225,7 @@ class AnswerCache:
     @property
     def entries(self) -> int:
         return len(self._entries)
+
+
+def _entry(body: bytes, tags: tuple[str, ...], expires: float, revision: int) -> Entry:
+    return Entry(body, tags, expires, revision, f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"')

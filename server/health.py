@@ -55,10 +55,10 @@ class Finding:
 class Health:
     """Checks the parts, and keeps the standard health service true."""
 
-    def __init__(self, parts: Iterable[Part], services: Iterable[str], draining: asyncio.Event) -> None:
+    def __init__(self, parts: Iterable[Part], services: Iterable[str]) -> None:
         self._parts = tuple(parts)
         self._services = tuple(services)
-        self._draining = draining
+        self._stopping = False
         self.servicer = health.aio.HealthServicer()
 
     async def check(self) -> list[Finding]:
@@ -70,7 +70,7 @@ class Health:
         essential = [part for part in self._parts if part.essential]
         findings = await asyncio.gather(*(self._check(part) for part in essential))
         problems = [f"{finding.name}: {finding.detail}" for finding in findings if finding.state is not State.OK]
-        if self._draining.is_set():
+        if self._stopping:
             problems.append("the server is stopping")
         if problems:
             raise NotReady(problems="; ".join(problems))
@@ -115,4 +115,5 @@ class Health:
 
     async def drain(self) -> None:
         """Say NOT_SERVING everywhere, so that no new call comes."""
+        self._stopping = True
         await self.servicer.enter_graceful_shutdown()

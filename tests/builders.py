@@ -1,4 +1,4 @@
-"""Things for tests, valid as they are: override what matters."""
+"""What tests are about: valid by default, override what matters."""
 
 from __future__ import annotations
 
@@ -6,23 +6,40 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domain.catalog.model import Kind, Release, Status, Title
-from domain.kernel import new_id
+from domain.kernel import Role, Viewer, new_id
+from domain.visibility import Publication
 
 NOON = datetime(2026, 4, 6, 12, 0, tzinfo=UTC)
 
 
-def a_release(**changes: Any) -> Release:
-    """Return a draft of a series with an id and an alias of its own."""
-    at = changes.get("create_time", NOON)
-    release_id = new_id(at=at)
-    values: dict[str, Any] = {
+def a_release(**over: Any) -> Release:
+    at = over.pop("at", NOON)
+    release_id = over.pop("release_id", None) or new_id(at=at)
+    facts: dict[str, Any] = {
         "release_id": release_id,
         "alias": f"release-{release_id[-12:]}",
-        "titles": (Title("en", "A Release"), Title("ja", "リリース")),
+        "titles": (Title("ja-Latn", "Kaze no Uta"), Title("en", "Song of the Wind")),
         "kind": Kind.TV,
         "status": Status.ONGOING,
+        "year": 2026,
         "age_rating": 12,
+        "publication": Publication.PUBLISHED,
         "create_time": at,
         "update_time": at,
     }
-    return Release(**values | changes)
+    return Release(**facts | over)
+
+
+def a_draft(**over: Any) -> Release:
+    return a_release(publication=Publication.DRAFT, **over)
+
+
+def a_viewer(**over: Any) -> Viewer:
+    return Viewer(**{"account_id": "0191d7a0-0000-7000-8000-000000000001", "role": Role.USER, "country": "JP"} | over)
+
+
+def an_editor(**over: Any) -> Viewer:
+    return a_viewer(account_id="0191d7a0-0000-7000-8000-000000000002", **{"role": Role.EDITOR} | over)
+
+
+GUEST = Viewer()

@@ -123,6 +123,14 @@ class Database:
         async with self.reads(_itself)() as connection:
             return int(await connection.fetchval(_REVISION))
 
+    async def schema_revision(self) -> str:
+        """Return the revision of the schema, empty when nothing was migrated yet."""
+        try:
+            async with self.reads(_itself)() as connection:
+                return await connection.fetchval("SELECT version_num FROM public.alembic_version") or ""
+        except asyncpg.UndefinedTableError:
+            return ""
+
     async def check(self) -> None:
         """Raises DatabaseUnavailable."""
         async with self.reads(_itself)() as connection:

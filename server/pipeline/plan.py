@@ -16,6 +16,7 @@ from google.rpc import status_pb2
 from ani.options.v1 import policy_pb2
 from domain.kernel import Role, Viewer
 from server.errors import RequestInvalid, RequestMalformed, Violation
+from server.overload import EXEMPT
 from server.quotas import Allowance
 from server.viewer import gate
 
@@ -106,7 +107,7 @@ def plan(method: MethodDescriptor) -> Plan:
         audited=known.access.role >= Role.MODERATOR or bool(known.access.permission),
         metered=not known.unmetered,
         quotas=tuple(_quotas(method.full_name, known)),
-        criticality=known.criticality or policy_pb2.CRITICALITY_DEFAULT,
+        criticality=EXEMPT if known.unmetered else known.criticality or policy_pb2.CRITICALITY_DEFAULT,
         timeout=known.timeout.ToTimedelta().total_seconds()
         if known.HasField("timeout")
         else (None if streaming else DEFAULT_TIMEOUT_SECONDS),

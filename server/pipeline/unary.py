@@ -37,6 +37,7 @@ class Work:
         self._plan = front.plan
         self._method = method
         self._limiter = front.machinery.limiter
+        self._pace = self._limiter.pace()
 
     async def __call__(self, data: bytes, visit: Visit) -> tuple[Message, Message]:
         """Return the request and its answer. Raises refusals, and TimeoutError past the method's own bound."""
@@ -44,12 +45,15 @@ class Work:
         async with asyncio.timeout(plan.timeout):
             if not limiter.try_enter(plan.criticality):
                 await limiter.enter(plan.criticality, plan.timeout)
-            started = time.perf_counter()
+            started, answered = time.perf_counter(), False
             try:
                 request = plan.parse(data)
-                return request, await self._method(request, self._front.call(visit, shared=plan.shared))
+                response = await self._method(request, self._front.call(visit, shared=plan.shared))
+                answered = True
+                return request, response
             finally:
-                limiter.leave(started)
+                # A quick refusal says nothing about how long work takes.
+                limiter.leave(started if answered else 0.0, self._pace)
 
     async def answer(self, data: bytes, visit: Visit) -> Answer:
         """Return the answer as the cache keeps it."""

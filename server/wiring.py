@@ -1,0 +1,174 @@
+"""The composition root of a server process: which adapter stands behind which port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from adapters.postgres import Database, migrate
+from adapters.postgres.audit import PostgresAudit
+from adapters.postgres.catalog.demo import plant
+from adapters.postgres.catalog.store import CHANNEL, PostgresCatalog
+from adapters.postgres.listen import Listener
+from adapters.redis import Valkey
+from adapters.redis.cache import ValkeyCache
+from adapters.redis.quotas import ValkeyQuotas
+from adapters.tokens import TokenIssuer, TokenKeys, TokenVerifier
+from ani.catalog.v1 import catalog_service_pb2
+from ani.system.v1 import system_service_pb2
+from domain.catalog.service import Catalog
+from domain.kernel import Unavailable
+from server.audit import AuditTrail
+from server.cache import AnswerCache
+from server.catalog.demo import demo
+from server.catalog.servicer import CatalogServicer
+from server.health import Health, Part
+from server.overload import Limiter
+from server.pipeline import Pipeline
+from server.pipeline.front import Machinery
+from server.quotas import Allowance, Quotas
+from server.settings import Settings
+from server.system.servicer import SystemServicer
+from server.telemetry import Telemetry
+from server.viewer import Identification
+
+SERVICES: tuple[ServiceDescriptor, ...] = (
+    catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"],
+    system_service_pb2.DESCRIPTOR.services_by_name["SystemService"],
+)
+USUAL_WINDOW_SECONDS = 60.0
+
+
+class ValkeyAway(Unavailable):
+    """Raised when Valkey is out of reach."""
+
+    text = "It does not answer; caches and quotas are kept in each process alone."
+
+
+class SchemaBehind(Unavailable):
+    """Raised when the database's schema is not the one that this server was made for."""
+
+    text = "The schema is at {present}, this server needs {needed}: run `ani migrate up`."
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A server process without its socket."""
+
+    settings: Settings
+    pipeline: Pipeline
+    health: Health
+    draining: asyncio.Event
+    services: tuple[ServiceDescriptor, ...] = SERVICES
+
+
+@asynccontextmanager
+async def application(settings: Settings) -> AsyncIterator[Application]:
+    """Put a server process together, and take it apart again."""
+    async with AsyncExitStack() as stack:
+        database = await Database.connect(settings.database_url, size=settings.database_pool, application="ani-server")
+        stack.push_async_callback(database.close)
+        valkey = await Valkey.connect(settings.redis_url)
+        stack.push_async_callback(valkey.close)
+        listener = Listener(settings.database_url, application="ani-server-listen")
+        bell = listener.bell(CHANNEL)
+        machinery = await _machinery(settings, database, valkey, stack)
+        health = Health(_parts(database, valkey), [service.full_name for service in SERVICES])
+        catalog = Catalog(begin=database.begins(PostgresCatalog), read=database.reads(PostgresCatalog), bell=bell)
+        pipeline = Pipeline(machinery)
+        pipeline.add(SERVICES[0], CatalogServicer(catalog))
+        pipeline.add(SERVICES[1], SystemServicer(health, database.schema_revision))
+        for coroutine in (listener.run(), health.watch()):
+            await stack.enter_async_context(_background(coroutine))
+        yield Application(settings, pipeline, health, machinery.draining)
+
+
+async def _machinery(settings: Settings, database: Database, valkey: Valkey, stack: AsyncExitStack) -> Machinery:
+    usual = Allowance("calls a minute", settings.quota_per_minute, USUAL_WINDOW_SECONDS) if settings.quota_per_minute else None
+    quotas = Quotas(ValkeyQuotas(valkey), usual=[usual] if usual else [])
+    quotas.start()
+    stack.push_async_callback(quotas.close)
+    limiter = Limiter(fixed=settings.concurrency)
+    limiter.start()
+    stack.push_async_callback(limiter.close)
+    verifier = TokenVerifier(TokenKeys.open(keys(settings)), issuer=settings.token_issuer, audience=settings.token_audience)
+    cache = _cache(settings, valkey) if settings.cache else None
+    telemetry = Telemetry(cache=cache, limiter=limiter, quotas=quotas)
+    telemetry.start()
+    stack.push_async_callback(telemetry.close)
+    return Machinery(
+        identification=Identification(verifier, trusted_hops=settings.trusted_hops),
+        quotas=quotas,
+        limiter=limiter,
+        cache=cache,
+        revisions=database,
+        audit=AuditTrail(PostgresAudit(database)),
+        observer=telemetry,
+        usual=usual,
+        draining=asyncio.Event(),
+    )
+
+
+def _cache(settings: Settings, valkey: Valkey) -> AnswerCache:
+    """Return the cache of this process over the shared one, whose entries are only read by processes of the same release."""
+    shared = ValkeyCache(valkey, release=version("ani"))
+    cache = AnswerCache(shared, megabytes=settings.cache_megabytes)
+    shared.listen(cache.heard, connected=cache.hear_again, lost=cache.deafen)
+    return cache
+
+
+def _parts(database: Database, valkey: Valkey) -> list[Part]:
+    needed = migrate.head()
+
+    async def schema() -> None:
+        # A newer schema is fine: each release runs beside the one before.
+        if (present := await database.schema_revision()) < needed:
+            raise SchemaBehind(present=present or "nothing", needed=needed)
+
+    async def cache() -> None:
+        if not valkey.up:
+            raise ValkeyAway
+
+    return [
+        Part("database", database.check, essential=True),
+        Part("schema", schema, essential=True),
+        Part("valkey", cache, essential=False),
+    ]
+
+
+def keys(settings: Settings) -> Path:
+    """Return the folder of the token keys."""
+    return settings.token_keys if settings.token_keys != Path("") else settings.data / "keys"
+
+
+def issuer(settings: Settings) -> TokenIssuer:
+    """Return what signs local access tokens."""
+    return TokenIssuer(TokenKeys.open(keys(settings)), issuer=settings.token_issuer, audience=settings.token_audience)
+
+
+async def plant_demo(settings: Settings) -> int:
+    """Put the demo catalog into a database that has no release; return how many were put there."""
+    database = await Database.connect(settings.database_url, size=1, application="ani-demo", patience=30)
+    try:
+        async with database.begins(lambda connection: connection)() as connection:
+            return await plant(connection, demo(at=datetime.now(UTC)))
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def _background(coroutine: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(coroutine)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
