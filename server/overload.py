@@ -33,6 +33,8 @@ STALLED = 3
 LONGEST_QUEUE = 1000
 # An event loop this late, or calls that come in this late, say that the process itself is behind.
 BEHIND_SECONDS = 0.1
+# What is shown of it is the worst of late: a look now and then would miss it.
+LAG_FADES = 0.9
 SUPPOSED_SECONDS = 0.01
 
 
@@ -177,7 +179,7 @@ class Limiter:
     def tick(self, lag: float) -> None:
         """Look back on what was done, and set the limit for what comes."""
         now = self._clock()
-        self.lag = lag
+        self.lag = max(lag, self.lag * LAG_FADES)
         on_its_way = self._least_late if self._least_late < math.inf else 0.0
         self._behind = max(lag, on_its_way) > BEHIND_SECONDS
         self._least_late = math.inf
