@@ -204,6 +204,11 @@ class TestCompose:
     def test_gives_the_public_door_no_secret(self) -> None:
         assert "0given0" not in json.dumps(SERVICES["gateway"])
 
+    def test_has_gateway_and_servers_believe_the_same_proxies(self) -> None:
+        hops = {SERVICES[name]["environment"]["ANI_TRUSTED_HOPS"] for name in ("gateway", "server")}
+
+        assert len(hops) == 1
+
     def test_upstreams_are_the_processes_of_the_server(self) -> None:
         servers = Settings.read(SERVICES["server"]["environment"])
         first = int(servers.listen.rpartition(":")[2])
@@ -375,6 +380,11 @@ class TestKubernetes:
 
         assert service["spec"]["clusterIP"] == "None"
         assert upstreams == (f"ani-server.ani.svc.cluster.local:{port}",)
+
+    def test_gateway_and_servers_believe_the_same_proxies(self) -> None:
+        hops = {environment_of(by_name("Deployment", name))["ANI_TRUSTED_HOPS"] for name in ("ani-gateway", "ani-server")}
+
+        assert len(hops) == 1
 
     def test_public_door_is_given_no_secret(self) -> None:
         container = container_of(by_name("Deployment", "ani-gateway"))
