@@ -1,8 +1,9 @@
 # What one does with Ani, a word each. Paths here are relative, so that a folder with spaces in its name is as good as any.
 
 PYTHON ?= python3
+VENV ?= .venv
 ARGS ?=
-PY := .venv/bin/python
+PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --no-input
 CONTRACT := $(shell find proto -name '*.proto') proto/build.py
 TESTS := $(if $(strip $(ARGS)),$(ARGS),-n 2 --dist loadfile)
@@ -17,52 +18,52 @@ help: ## Tell what there is to do
 	@echo
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 12
 
-setup: .venv/dev gen/fingerprint ## Make .venv with everything for development, and build gen/
-	@echo 'Ready: `make run`, `make test`, or `. .venv/bin/activate` and `ani --help`.'
+setup: $(VENV)/dev gen/fingerprint ## Make .venv with everything for development, and build gen/
+	@echo 'Ready: `make run`, `make test`, or `. $(VENV)/bin/activate` and `ani --help`.'
 
-run: .venv/embedded gen/fingerprint ## Run everything on this machine: `ani up`
+run: $(VENV)/embedded gen/fingerprint ## Run everything on this machine: `ani up`
 	@exec $(PY) -m server up $(ARGS)
 
-test: .venv/dev gen/fingerprint ## Run the tests, all or those in ARGS
+test: $(VENV)/dev gen/fingerprint ## Run the tests, all or those in ARGS
 	$(PY) -m pytest $(TESTS)
 
-check: .venv/dev gen/fingerprint ## Run what must hold before a merge: format, lint, types, tests
+check: $(VENV)/dev gen/fingerprint ## Run what must hold before a merge: format, lint, types, tests
 	$(PY) -m ruff format --check .
-	.venv/bin/buf format -d --exit-code proto
+	$(VENV)/bin/buf format -d --exit-code proto
 	@$(MAKE) --no-print-directory lint types test ARGS=
 
-fmt: .venv/dev ## Format code and contract
+fmt: $(VENV)/dev ## Format code and contract
 	$(PY) -m ruff check --select I --fix .
 	$(PY) -m ruff format .
-	.venv/bin/buf format -w proto
+	$(VENV)/bin/buf format -w proto
 
-lint: .venv/dev gen/fingerprint ## Lint code, imports and contract, and compare it with the last release
+lint: $(VENV)/dev gen/fingerprint ## Lint code, imports and contract, and compare it with the last release
 	$(PY) -m ruff check .
-	.venv/bin/lint-imports --no-logo
-	.venv/bin/buf lint gen/image.binpb --path ani
+	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/buf lint gen/image.binpb --path ani
 	@if test -f proto/released.binpb; \
-	then .venv/bin/buf breaking gen/image.binpb --against proto/released.binpb && echo 'The contract breaks nothing of the last release.'; \
+	then $(VENV)/bin/buf breaking gen/image.binpb --against proto/released.binpb && echo 'The contract breaks nothing of the last release.'; \
 	else echo 'No release yet (proto/released.binpb): nothing that the contract could break.'; fi
 
-types: .venv/dev gen/fingerprint ## Check the types
+types: $(VENV)/dev gen/fingerprint ## Check the types
 	$(PY) -m mypy
 
-e2e: .venv/dev gen/fingerprint ## Walk through the whole stack, gateway included
+e2e: $(VENV)/dev gen/fingerprint ## Walk through the whole stack, gateway included
 	$(PY) -m pytest tests/e2e $(ARGS)
 
-faults: .venv/dev gen/fingerprint ## Kill, cut and fill the parts under load
+faults: $(VENV)/dev gen/fingerprint ## Kill, cut and fill the parts under load
 	$(PY) -m pytest tests/faults $(ARGS)
 
-bench: .venv/dev gen/fingerprint ## Measure, into docs/performance.md
+bench: $(VENV)/dev gen/fingerprint ## Measure, into docs/performance.md
 	$(PY) -m tests.bench $(ARGS)
 
-protos: .venv/embedded gen/fingerprint ## Pack the contract with its imports into dist/
+protos: $(VENV)/embedded gen/fingerprint ## Pack the contract with its imports into dist/
 	$(PY) proto/pack.py
 
 release: gen/fingerprint ## Take the contract as released: from now on it may only grow
 	cp gen/descriptor.binpb proto/released.binpb
 
-lock: .venv/dev ## Write requirements/*.lock anew from pyproject.toml
+lock: $(VENV)/dev ## Write requirements/*.lock anew from pyproject.toml
 	@for set in 'runtime build telemetry' 'embedded build telemetry embedded' 'dev build telemetry embedded dev'; do \
 	  set -- $$set; name=$$1; shift; echo "requirements/$$name.lock"; \
 	  $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -70,21 +71,21 @@ lock: .venv/dev ## Write requirements/*.lock anew from pyproject.toml
 	done
 
 # One virtual environment; `dev` holds all of `embedded`, so either is enough for `make run`.
-.venv/embedded: requirements/embedded.lock pyproject.toml
+$(VENV)/embedded: requirements/embedded.lock pyproject.toml
 	@$(call install,embedded)
-	@touch .venv/embedded
+	@touch $(VENV)/embedded
 
-.venv/dev: requirements/dev.lock pyproject.toml
+$(VENV)/dev: requirements/dev.lock pyproject.toml
 	@$(call install,dev)
-	@touch .venv/embedded .venv/dev
+	@touch $(VENV)/embedded $(VENV)/dev
 
-gen/fingerprint: $(CONTRACT) | .venv/embedded
+gen/fingerprint: $(CONTRACT) | $(VENV)/embedded
 	@$(PY) proto/build.py && touch gen/fingerprint
 
 define install
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
   { echo 'Ani needs Python 3.11 or newer: name one, as in `make PYTHON=python3.12 $(MAKECMDGOALS)`.' >&2; exit 1; }; \
-$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || \
+$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || \
   { echo '`$(PYTHON) -m venv` fails; on Debian it wants: apt install python3-venv' >&2; exit 1; }; \
 echo 'Installing what requirements/$(1).lock names; the first time takes a minute or two.'; \
 { $(PIP) install --progress-bar off --require-hashes --requirement requirements/$(1).lock || echo FAILED; } | \

@@ -109,13 +109,18 @@ def refuse_strangers(folder: Path) -> None:
         raise LocalRefused(f"{folder} belongs to user {name}: start as that user, or name another folder in ANI_DATA")
 
 
-def runtime_folder(data: Path) -> Path:
-    """Make and return the private folder for the sockets of this data folder; its path is short, whatever the data folder's."""
+def runtime_path(data: Path) -> Path:
+    """Return where the sockets of this data folder live; the path is short, whatever the data folder's."""
     temporary = tempfile.gettempdir()
     if len(os.fsencode(temporary)) > LONGEST_TEMPORARY:
         temporary = "/tmp"  # noqa: S108 - only the folder's name is predictable: it is refused below unless it is ours alone
     digest = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:8]
-    folder = Path(temporary, f"ani-{os.geteuid()}-{digest}")
+    return Path(temporary, f"ani-{os.geteuid()}-{digest}")
+
+
+def runtime_folder(data: Path) -> Path:
+    """Make and return the private folder for the sockets of this data folder."""
+    folder = runtime_path(data)
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
@@ -161,6 +166,17 @@ class DataFolder:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         self._lock = lock
+
+    def holder(self) -> int:
+        """Return the process that holds the folder, or 0."""
+        try:
+            with (self.path / self.LOCK).open(encoding="ascii") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int((self.path / self.LOCK).read_text(encoding="ascii").strip() or 0)
+        except OSError:
+            return 0
+        return 0
 
     def release(self) -> None:
         if self._lock is not None:

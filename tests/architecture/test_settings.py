@@ -1,0 +1,43 @@
+"""Settings are refused by name, and the example tells of each of them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from server.settings import Settings, SettingsRefused, example
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class TestExample:
+    def test_is_what_the_settings_say(self) -> None:
+        assert (ROOT / ".env.example").read_text(encoding="utf-8") == example()
+
+    def test_is_accepted_with_every_line_in_force(self) -> None:
+        lines = [line.removeprefix("# ") for line in example().splitlines()]
+        known = {setting.metadata["variable"] for setting in fields(Settings)}
+        environment = dict(line.split("=", 1) for line in lines if line.partition("=")[0] in known)
+
+        assert set(environment) == known
+        assert Settings.read(environment) == Settings()
+
+
+class TestRead:
+    def test_names_every_fault_at_once(self) -> None:
+        environment = {"ANI_PROT": "8080", "ANI_SERVERS": "none", "DATABASE_URL": "mysql://x", "PATH": "/bin"}
+
+        with pytest.raises(SettingsRefused) as refused:
+            Settings.read(environment)
+
+        assert str(refused.value).splitlines() == [
+            "ANI_PROT is not a setting of Ani",
+            "ANI_SERVERS must be a whole number from 1 to 64",
+            "DATABASE_URL must be postgresql://… or postgres://…",
+        ]
+
+    def test_wants_production_to_be_safe(self) -> None:
+        with pytest.raises(SettingsRefused, match="ANI_REFLECTION must be off in production"):
+            Settings.read({"ANI_ENVIRONMENT": "production"})
