@@ -18,8 +18,8 @@ def ours(name: str | None, kind: str, _parents: object) -> bool:
     return kind != "schema" or name in SCHEMAS
 
 
-def tell(*, step: Any, **_: Any) -> None:
-    context.config.attributes["tell"](f"{'up to' if step.is_upgrade else 'down from'} {step.up_revision.doc}")
+def tell(*, step: Any, **_: object) -> None:
+    context.config.attributes["tell"](f"{'applied' if step.is_upgrade else 'undone'}: {step.up_revision.doc}")
 
 
 context.configure(
@@ -28,7 +28,7 @@ context.configure(
     include_schemas=True,
     include_name=ours,
     transaction_per_migration=True,
-    on_version_apply=tell,
+    on_version_apply=tell,  # type: ignore[arg-type]  # called with keywords alone, more of them with each release
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -111,7 +111,7 @@ class Database:
     @contextlib.asynccontextmanager
     async def ambient(self) -> AsyncIterator[Connection]:
         """Open a transaction that whatever this task begins meanwhile joins, one unit of work after the other."""
-        async with self.begins(_itself)() as connection:
+        async with self.begins(bare)() as connection:
             token = _ambient.set((self, connection))
             try:
                 yield connection
@@ -120,20 +120,20 @@ class Database:
 
     async def revision(self) -> int:
         """Return the place in the write-ahead log that holds everything committed so far."""
-        async with self.reads(_itself)() as connection:
+        async with self.reads(bare)() as connection:
             return int(await connection.fetchval(_REVISION))
 
     async def schema_revision(self) -> str:
         """Return the revision of the schema, empty when nothing was migrated yet."""
         try:
-            async with self.reads(_itself)() as connection:
+            async with self.reads(bare)() as connection:
                 return await connection.fetchval("SELECT version_num FROM public.alembic_version") or ""
         except asyncpg.UndefinedTableError:
             return ""
 
     async def check(self) -> None:
         """Raises DatabaseUnavailable."""
-        async with self.reads(_itself)() as connection:
+        async with self.reads(bare)() as connection:
             await connection.fetchval("SELECT 1")
 
     async def close(self) -> None:
@@ -248,7 +248,8 @@ async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
     """Spare the round trip that resets a session: no store changes its session."""
 
 
-def _itself(connection: Connection) -> Connection:
+def bare(connection: Connection) -> Connection:
+    """Stand in for a store where statements are run on the connection itself."""
     return connection
 
 

@@ -45,7 +45,7 @@ deliveries = Table(
 dead_letters = Table(
     "dead_letters",
     metadata,
-    Column("delivery_id", Id, primary_key=True),
+    Column("number", BigInteger, Identity(always=True), primary_key=True),
     Column("event_id", Id, ForeignKey(events.c.event_id), nullable=False, index=True),
     Column("consumer", Text, nullable=False),
     Column("attempts", Integer, nullable=False),

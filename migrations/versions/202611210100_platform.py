@@ -36,7 +36,7 @@ STATEMENTS = (
     "CREATE INDEX deliveries_due_idx ON platform.deliveries (due_time) WHERE done_time IS NULL",
     """
     CREATE TABLE platform.dead_letters (
-        delivery_id uuid PRIMARY KEY,
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         event_id uuid NOT NULL REFERENCES platform.events,
         consumer text NOT NULL,
         attempts integer NOT NULL,
