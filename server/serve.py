@@ -55,15 +55,15 @@ def run(settings: Settings, *, address: str, index: int = 0) -> int:
     """Serve on an address until SIGTERM or SIGINT; return the exit status."""
     telemetry.set_up(settings, process=f"server-{index}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, address))
+        return runner.run(_serve(settings, address, f"server-{index}"))
 
 
-async def _serve(settings: Settings, address: str) -> int:
+async def _serve(settings: Settings, address: str, process: str) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with wiring.application(settings) as application:
+    async with wiring.application(settings, process=process) as application:
         server = await start(application, address)
         log.info("serving on %s", address)
         await stopping.wait()

@@ -16,7 +16,8 @@ from google.protobuf.descriptor import ServiceDescriptor
 from adapters.postgres import Database, migrate
 from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.demo import plant
-from adapters.postgres.catalog.store import CHANNEL, PostgresCatalog
+from adapters.postgres.catalog.statements import CHANNEL
+from adapters.postgres.catalog.store import PostgresCatalog
 from adapters.postgres.listen import Listener
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
@@ -33,11 +34,14 @@ from server.catalog.servicer import CatalogServicer
 from server.health import Health, Part
 from server.overload import Limiter
 from server.pipeline import Pipeline
-from server.pipeline.front import Machinery
+from server.pipeline.front import Machinery, Tracing
 from server.quotas import Allowance, Quotas
 from server.settings import Settings
 from server.system.servicer import SystemServicer
-from server.telemetry import Telemetry
+from server.telemetry.calls import CallLog
+from server.telemetry.followed import follow
+from server.telemetry.logs import SINK
+from server.telemetry.metrics import Metrics
 from server.viewer import Identification
 
 SERVICES: tuple[ServiceDescriptor, ...] = (
@@ -71,7 +75,7 @@ class Application:
 
 
 @asynccontextmanager
-async def application(settings: Settings) -> AsyncIterator[Application]:
+async def application(settings: Settings, *, process: str = "server") -> AsyncIterator[Application]:
     """Put a server process together, and take it apart again."""
     async with AsyncExitStack() as stack:
         database = await Database.connect(settings.database_url, size=settings.database_pool, application="ani-server")
@@ -80,7 +84,7 @@ async def application(settings: Settings) -> AsyncIterator[Application]:
         stack.push_async_callback(valkey.close)
         listener = Listener(settings.database_url, application="ani-server-listen")
         bell = listener.bell(CHANNEL)
-        machinery = await _machinery(settings, database, valkey, stack)
+        machinery = await _machinery(settings, process, database, valkey, stack)
         health = Health(_parts(database, valkey), [service.full_name for service in SERVICES])
         catalog = Catalog(begin=database.begins(PostgresCatalog), read=database.reads(PostgresCatalog), bell=bell)
         pipeline = Pipeline(machinery)
@@ -91,7 +95,9 @@ async def application(settings: Settings) -> AsyncIterator[Application]:
         yield Application(settings, pipeline, health, machinery.draining)
 
 
-async def _machinery(settings: Settings, database: Database, valkey: Valkey, stack: AsyncExitStack) -> Machinery:
+async def _machinery(
+    settings: Settings, process: str, database: Database, valkey: Valkey, stack: AsyncExitStack
+) -> Machinery:
     usual = Allowance("calls a minute", settings.quota_per_minute, USUAL_WINDOW_SECONDS) if settings.quota_per_minute else None
     quotas = Quotas(ValkeyQuotas(valkey), usual=[usual] if usual else [])
     quotas.start()
@@ -101,9 +107,12 @@ async def _machinery(settings: Settings, database: Database, valkey: Valkey, sta
     stack.push_async_callback(limiter.close)
     verifier = TokenVerifier(TokenKeys.open(keys(settings)), issuer=settings.token_issuer, audience=settings.token_audience)
     cache = _cache(settings, valkey) if settings.cache else None
-    telemetry = Telemetry(cache=cache, limiter=limiter, quotas=quotas)
-    telemetry.start()
-    stack.push_async_callback(telemetry.close)
+    metrics = Metrics()
+    calls = CallLog(metrics, SINK if settings.log_level in {"debug", "info"} else None, process=process)
+    follow(metrics, limiter, quotas, cache)
+    for telling in (metrics, calls):
+        telling.start()
+        stack.push_async_callback(telling.close)
     return Machinery(
         identification=Identification(verifier, trusted_hops=settings.trusted_hops),
         quotas=quotas,
@@ -111,10 +120,22 @@ async def _machinery(settings: Settings, database: Database, valkey: Valkey, sta
         cache=cache,
         revisions=database,
         audit=AuditTrail(PostgresAudit(database)),
-        observer=telemetry,
+        observer=calls,
         usual=usual,
         draining=asyncio.Event(),
+        tracing=_tracing(settings, process, stack),
     )
+
+
+def _tracing(settings: Settings, process: str, stack: AsyncExitStack) -> Tracing | None:
+    """Return what makes spans, if a collector is set; the library is only imported then, since it costs memory."""
+    if not settings.otlp_endpoint:
+        return None
+    from server.telemetry import tracing  # noqa: PLC0415
+
+    spans = tracing.Tracing(settings.otlp_endpoint, process=process)
+    stack.callback(spans.close)
+    return spans
 
 
 def _cache(settings: Settings, valkey: Valkey) -> AnswerCache:

@@ -13,11 +13,15 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 
-from adapters.postgres import Database, catalog, platform  # noqa: F401 - their tables join the description below
+from adapters.postgres import Database, platform  # noqa: F401 - its tables join the description below
+from adapters.postgres.catalog import tables  # noqa: F401 - as these do
 from adapters.postgres.schema import metadata
 from tests import engines
 from tests.builders import NOON
 from tests.engines import Engines
+
+
+pytest_plugins = ["tests.serving"]
 
 
 def pytest_asyncio_loop_factories(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -116,7 +116,7 @@ class Catalog:
         async with self._read() as store:
             return await store.genres()
 
-    async def watch_releases(self, cursor: str, *, viewer: Viewer) -> AsyncIterator[FeedMessage]:
+    async def watch_releases(self, cursor: str, *, viewer: Viewer) -> AsyncGenerator[FeedMessage, None]:
         """Yield what changes, from a cursor on, and a message without a change when nothing did. Raises CursorInvalid."""
         place = _parse_cursor(cursor)
         quiet = True

@@ -48,9 +48,9 @@ def release_to_pb(release: Release) -> release_pb2.Release:
         blocked_countries=release.blocked_countries,
         publication=release.publication.value,  # type: ignore[arg-type]
         version=release.version,
-        create_time=release.create_time,
-        update_time=release.update_time,
-        publish_time=release.publish_time,
+        create_time=release.create_time,  # type: ignore[arg-type]
+        update_time=release.update_time,  # type: ignore[arg-type]
+        publish_time=release.publish_time,  # type: ignore[arg-type]
     )
     if release.franchise:
         message.franchise.franchise_id = release.franchise.franchise_id
@@ -112,14 +112,14 @@ def filter_from_pb(message: service_pb.ListReleasesRequest) -> Filter:
 
 def feed_message_to_pb(message: FeedMessage, *, at: datetime) -> service_pb.WatchReleasesResponse:
     if message.change is None:
-        return service_pb.WatchReleasesResponse(cursor=message.cursor, heartbeat=service_pb.Heartbeat(time=at))
+        return service_pb.WatchReleasesResponse(cursor=message.cursor, heartbeat=service_pb.Heartbeat(time=at))  # type: ignore[arg-type]
     change = message.change
     return service_pb.WatchReleasesResponse(
         cursor=message.cursor,
         change=service_pb.ReleaseChange(
             release_id=change.release_id,
             release=release_to_pb(change.release) if change.release else None,
-            change_time=change.time,
+            change_time=change.time,  # type: ignore[arg-type]
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from ani.catalog.v1 import catalog_service_pb2 as pb
@@ -63,7 +63,7 @@ class CatalogServicer:
     async def ListGenres(self, request: pb.ListGenresRequest, call: Call) -> pb.ListGenresResponse:
         return pb.ListGenresResponse(genres=map(genre_to_pb, await self._catalog.list_genres()))
 
-    async def WatchReleases(self, request: pb.WatchReleasesRequest, call: Call) -> AsyncIterator[pb.WatchReleasesResponse]:
+    async def WatchReleases(self, request: pb.WatchReleasesRequest, call: Call) -> AsyncGenerator[pb.WatchReleasesResponse, None]:
         async with aclosing(self._catalog.watch_releases(request.cursor, viewer=call.viewer)) as feed:
             async for message in feed:
                 yield feed_message_to_pb(message, at=call.clock())

@@ -13,7 +13,7 @@ from server.pipeline.streams import client_stream, server_stream
 from server.pipeline.unary import unary
 
 
-class Pipeline(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+class Pipeline(grpc.GenericRpcHandler):
     """Turns services into handlers. Generic ones: grpc.aio pays for each registered method on every call (ADR 0002)."""
 
     def __init__(self, machinery: Machinery) -> None:

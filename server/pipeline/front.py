@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -77,6 +77,16 @@ class Observer(Protocol):
         """Take down a finished call; stands on the path of every call, so it must cost next to nothing."""
 
 
+class Tracing(Protocol):
+    """Makes spans of calls."""
+
+    def begin(self, method: str, metadata: Mapping[str, str | bytes], request_id: str) -> Any:
+        """Begin a call's span, within the trace that its metadata names."""
+
+    def end(self, span: Any, code: str) -> None:
+        """End a call's span."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machinery:
     """What the pipeline works with."""
@@ -91,6 +101,7 @@ class Machinery:
     usual: Allowance | None
     draining: asyncio.Event
     streams: OpenStreams = field(default_factory=OpenStreams)
+    tracing: Tracing | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -106,6 +117,7 @@ class Visit:
     refusal: Refusal | None = None
     code: str = "OK"
     reason: str = ""
+    span: Any = None
 
 
 NOBODY = Caller(Viewer(), "")
@@ -122,6 +134,7 @@ class Front:
         self._take = machinery.quotas.take
         self._usual = machinery.usual if plan.metered else None
         self._observe = machinery.observer.observe
+        self._tracing = machinery.tracing
 
     def admit(self, context: Any) -> Visit:
         """Let a call in as far as that needs no waiting; whom it turns away carries the refusal."""
@@ -132,6 +145,8 @@ class Front:
             request_id = new_request_id()
             headers.append(("x-request-id", request_id))
         visit = Visit(time.perf_counter(), request_id, NOBODY, headers)
+        if self._tracing is not None:
+            visit.span = self._tracing.begin(self.plan.name, metadata, request_id)
         try:
             visit.caller = self._identify(metadata, context.peer)
             self._check(visit.caller.viewer)
@@ -187,7 +202,7 @@ class Front:
     def leave(self, visit: Visit, context: Any) -> None:
         """Send an answer's metadata and take the call down."""
         context.set_trailing_metadata(tuple(visit.headers))
-        self._observe(self.plan, "OK", time.perf_counter() - visit.started, visit.request_id, visit.caller.key)
+        self.take_down(visit, "OK")
 
     def turn_away(self, visit: Visit, context: Any, fault: BaseException) -> errors.Answer:
         """Answer a call with a refusal: its own, or the one that stands for a fault."""
@@ -213,6 +228,8 @@ class Front:
         """Take a call down that ended with a code."""
         visit.code = code
         self._observe(self.plan, code, time.perf_counter() - visit.started, visit.request_id, visit.caller.key)
+        if self._tracing is not None:
+            self._tracing.end(visit.span, code)
 
     async def note(self, visit: Visit, request: bytes) -> None:
         """Write a call of a staff method to the audit log, also one that was turned away."""

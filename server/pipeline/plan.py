@@ -9,7 +9,7 @@ from typing import Any
 
 import protovalidate
 from google.protobuf import descriptor_pb2, field_mask_pb2, message_factory
-from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
@@ -130,7 +130,7 @@ def _quotas(name: str, policy: policy_pb2.Policy) -> Iterator[StrictQuota]:
 def _mask(method: MethodDescriptor) -> Mask | None:
     """Find a request's update mask and the resource that it is for: the request's only other message."""
     messages = [f for f in method.input_type.fields if f.message_type is not None]
-    masks = [f for f in messages if f.message_type.full_name == field_mask_pb2.FieldMask.DESCRIPTOR.full_name]
+    masks = [f for f in messages if f.message_type == field_mask_pb2.FieldMask.DESCRIPTOR]
     others = [f for f in messages if f not in masks]
     return Mask(masks[0].name, others[0].name) if len(masks) == 1 and len(others) == 1 else None
 
@@ -173,7 +173,7 @@ def _values(message: Any, steps: list[str]) -> list[Any]:
     return [value for value in found if value]
 
 
-def _field(message: Any, field: FieldDescriptor) -> Iterable[Any]:
+def _field(message: Any, field: Any) -> Iterable[Any]:
     value = getattr(message, field.name)
     return value if field.is_repeated else (value,)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -18,7 +18,7 @@ from server.pipeline.front import Front, Visit
 WRITE_SECONDS = 30.0
 LAST_WORD_SECONDS = 1.0
 
-Streaming = Callable[[Any, Call], AsyncIterator[Message]]
+Streaming = Callable[[Any, Call], AsyncGenerator[Message, None]]
 Collecting = Callable[[AsyncIterator[Message], Call], Awaitable[Message]]
 
 

@@ -1,0 +1,76 @@
+"""What staff did and tried to do, kept whatever came of the call."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from google.protobuf.message import DecodeError
+
+from domain.kernel import Refusal
+from server.pipeline.front import StaffCall
+from server.telemetry.redaction import redacted
+
+log = logging.getLogger("ani.audit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A line of the audit log."""
+
+    time: datetime
+    request_id: str
+    method: str
+    account_id: str
+    role: str
+    address: str
+    request: dict[str, Any]
+    code: str
+    reason: str
+    duration_seconds: float
+
+
+class AuditStore(Protocol):
+    """Keeps the audit log."""
+
+    async def record(self, entry: Entry) -> None:
+        """Append an entry. Raises a refusal of kind Unavailable."""
+
+
+class AuditTrail:
+    """Writes staff calls to the audit log, and to the process's log when the store is away."""
+
+    def __init__(self, store: AuditStore) -> None:
+        self._store = store
+
+    async def note(self, call: StaffCall) -> None:
+        entry = Entry(
+            time=call.ended,
+            request_id=call.request_id,
+            method=call.plan.name,
+            account_id=call.caller.viewer.account_id,
+            role=call.caller.viewer.role.name,
+            address=call.caller.address,
+            request=_shown(call),
+            code=call.code,
+            reason=call.reason,
+            duration_seconds=call.seconds,
+        )
+        try:
+            await self._store.record(entry)
+        except Refusal:
+            log.error("an entry of the audit log could not be stored", extra={"entry": _fields(entry)})
+
+
+def _shown(call: StaffCall) -> dict[str, Any]:
+    """Return the request without its secrets; one that cannot be read is kept as its length."""
+    try:
+        return redacted(call.plan.request.FromString(call.request))
+    except DecodeError:
+        return {"unreadable_bytes": len(call.request)}
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    return {name: str(getattr(entry, name)) for name in entry.__slots__}

@@ -1,0 +1,144 @@
+"""A real server for tests: the whole application on a unix socket, in the test's own event loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from ani.catalog.v1 import catalog_service_pb2_grpc
+from ani.system.v1 import system_service_pb2_grpc
+from domain.kernel import Role
+from server import serve, wiring
+from server.errors import DETAILS_KEY
+from server.settings import Settings
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running server, and a channel to it."""
+
+    application: wiring.Application
+    server: grpc.aio.Server
+    channel: grpc.aio.Channel
+    address: str
+
+    @property
+    def catalog(self) -> catalog_service_pb2_grpc.CatalogServiceAsyncStub:
+        return catalog_service_pb2_grpc.CatalogServiceStub(self.channel)  # type: ignore[return-value]
+
+    @property
+    def system(self) -> system_service_pb2_grpc.SystemServiceAsyncStub:
+        return system_service_pb2_grpc.SystemServiceStub(self.channel)  # type: ignore[return-value]
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, database_url: str, valkey_url: str, broker_url: str, tmp_path: Path) -> Settings:
+    """Settings of the test's own; `@pytest.mark.settings(name=value)` changes some."""
+    marker = request.node.get_closest_marker("settings")
+    base = Settings(
+        data=tmp_path,
+        database_url=database_url,
+        redis_url=valkey_url,
+        broker_url=broker_url,
+        quota_per_minute=0,
+        drain_seconds=0,
+    )
+    return replace(base, **marker.kwargs) if marker else base
+
+
+@pytest.fixture
+async def served(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    async with serving(settings, f"unix:{tmp_path_factory.mktemp('s')}/s") as running:
+        yield running
+
+
+class serving:  # noqa: N801 - used like a function
+    """Runs a server for the length of a block."""
+
+    def __init__(self, settings: Settings, address: str) -> None:
+        self._application = wiring.application(settings)
+        self._address = address
+
+    async def __aenter__(self) -> Served:
+        application = await self._application.__aenter__()
+        server = await serve.start(application, self._address)
+        self._served = Served(application, server, grpc.aio.insecure_channel(self._address), self._address)
+        return self._served
+
+    async def __aexit__(self, *fault: Any) -> None:
+        await self._served.channel.close()
+        self._served.application.draining.set()
+        await self._served.server.stop(None)
+        await self._application.__aexit__(*fault)
+
+
+@pytest.fixture
+def token(settings: Settings) -> Callable[..., Metadata]:
+    """Make the metadata of a signed-in caller."""
+    issuer = wiring.issuer(settings)
+
+    def make(role: Role = Role.USER, account_id: str = "0191d7a0-0000-7000-8000-0000000000aa", **claims: Any) -> Metadata:
+        at = claims.pop("at", datetime.now(UTC))
+        lifetime = claims.pop("lifetime", timedelta(minutes=15))
+        return (("authorization", f"Bearer {issuer.issue(account_id, role, at=at, lifetime=lifetime, **claims)}"),)
+
+    return make
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal as a client sees it."""
+
+    code: grpc.StatusCode
+    message: str
+    info: error_details_pb2.ErrorInfo
+    fields: dict[str, str]
+    retry_after: float | None
+    metadata: dict[str, str | bytes]
+
+    @property
+    def reason(self) -> str:
+        return self.info.reason
+
+
+async def refusal(call: Any) -> Refused:
+    """Await a call that is to be refused, and take the refusal apart."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return taken_apart(caught.value)
+
+
+def taken_apart(fault: grpc.aio.AioRpcError) -> Refused:
+    metadata = dict(list(fault.trailing_metadata() or ()))
+    status = status_pb2.Status.FromString(metadata.get(DETAILS_KEY, b""))
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    given = [any(detail.Unpack(into) for detail in status.details) for into in (info, bad, retry)]
+    return Refused(
+        code=fault.code(),
+        message=fault.details() or "",
+        info=info,
+        fields={violation.field: violation.description for violation in bad.field_violations},
+        retry_after=retry.retry_delay.ToTimedelta().total_seconds() if given[2] else None,
+        metadata=metadata,
+    )
+
+
+async def with_metadata(call: Any) -> tuple[Message, dict[str, str | bytes]]:
+    """Await a call and return its answer with the metadata it carries."""
+    answer = await call
+    return answer, dict(list(await call.trailing_metadata()))
+
+
+def as_json(data: bytes) -> Any:
+    return json.loads(data)
