@@ -148,7 +148,7 @@ _ROUTE = Statement(
     text("""
     WITH fresh AS (
         SELECT event_id, name FROM platform.events
-        WHERE route_time IS NULL ORDER BY record_time LIMIT :limit FOR UPDATE SKIP LOCKED
+        WHERE route_time IS NULL ORDER BY number LIMIT :limit FOR UPDATE SKIP LOCKED
     ), routed AS (
         UPDATE platform.events SET route_time = now() FROM fresh WHERE events.event_id = fresh.event_id
     ), made AS (

@@ -13,12 +13,14 @@ events = Table(
     "events",
     metadata,
     Column("event_id", Id, primary_key=True),
+    # The order of recording, which within a transaction is that of happening; transactions may end in another order.
+    Column("number", BigInteger, Identity(always=True), nullable=False),
     Column("name", Text, nullable=False),
     Column("payload", JSONB, nullable=False),
     Column("record_time", Moment, nullable=False, server_default=text("now()")),
     # When it was fanned out to those who react to it; unset, that is still to be done.
     Column("route_time", Moment),
-    Index("events_unrouted_idx", "record_time", postgresql_where=text("route_time IS NULL")),
+    Index("events_unrouted_idx", "number", postgresql_where=text("route_time IS NULL")),
     Index("events_record_time_idx", "record_time"),
     schema=SCHEMA,
 )

@@ -12,13 +12,14 @@ STATEMENTS = (
     """
     CREATE TABLE platform.events (
         event_id uuid PRIMARY KEY,
+        number bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
         name text NOT NULL,
         payload jsonb NOT NULL,
         record_time timestamptz NOT NULL DEFAULT now(),
         route_time timestamptz
     )
     """,
-    "CREATE INDEX events_unrouted_idx ON platform.events (record_time) WHERE route_time IS NULL",
+    "CREATE INDEX events_unrouted_idx ON platform.events (number) WHERE route_time IS NULL",
     "CREATE INDEX events_record_time_idx ON platform.events (record_time)",
     """
     CREATE TABLE platform.deliveries (
