@@ -7,6 +7,7 @@ import hashlib
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ HOPELESS_SECONDS = 0.25
 # A timer that comes this late says that this process was held up, not Valkey: the answer may be in the socket already.
 HELD_UP_SECONDS = 0.01
 CONNECT_SECONDS = 1.0
+LOOK_SECONDS = 0.5
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 # A subscription that hears nothing asks whether anybody is there: a vanished machine closes no connection.
 SILENCE_SECONDS = 2.0
@@ -185,7 +187,7 @@ class Valkey:
                 await _open(connection)
                 self._connect(connection)
                 pause = 0.0
-                await self._lost.wait()
+                await self._until_lost(connection)
             except (RedisError, OSError, TimeoutError) as fault:
                 if pause == 0.0:
                     log.warning("Valkey cannot be reached: %s", str(fault) or "it does not answer")
@@ -194,6 +196,17 @@ class Valkey:
                 self._tried.set()
                 await self._give_up(connection)
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - it spreads load and guards nothing
+
+    async def _until_lost(self, connection: AbstractConnection) -> None:
+        """Wait until a call finds the connection lost, and look by oneself while nobody calls."""
+        while not self._lost.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._lost.wait()
+            # Between two calls there is nothing to read but the end.
+            if self._exchange is None and await connection.can_read():
+                log.warning("Valkey is out of reach: it closed the connection")
+                return
 
     def _connect(self, connection: AbstractConnection) -> None:
         self._lost.clear()
