@@ -11,6 +11,7 @@ TESTS := $(if $(strip $(ARGS)),$(ARGS),-n 2 --dist loadfile)
 .DEFAULT_GOAL := help
 .SUFFIXES:
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help setup run test check fmt lint types e2e faults bench protos release lock
 
 help: ## Tell what there is to do

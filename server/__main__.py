@@ -88,14 +88,14 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     added = command("up", up, "run everything on this machine", UP)
-    added.add_argument("--without", metavar="PARTS", default="", help="leave out parts: postgres, valkey, servers, worker, gateway, metrics")
+    parts = "postgres, valkey, servers, worker, gateway, metrics"
+    added.add_argument("--without", metavar="PARTS", default="", help=f"leave out parts: {parts}")
     added = command("serve", serve, "run gRPC servers", SERVE)
     added.add_argument("--index", type=int, help=argparse.SUPPRESS)
     added.add_argument("--listen", metavar="ADDRESS", help="host:port or unix:/path of the first server, instead of ANI_LISTEN")
     command("worker", worker, "run jobs, events and schedules", WORKER)
     added = command("gateway", gateway, "run Envoy, the public door", GATEWAY)
     added.add_argument("--print", action="store_true", help="print the configuration and end")
-    added.add_argument("--admin", metavar="PATH", help="unix socket of Envoy's admin page")
     added = command("migrate", migrate, "bring the database up to date, or back", MIGRATE)
     added.add_argument("action", choices=("up", "down", "status"), nargs="?", default="status", help="what to do (default: status)")
     added.add_argument("--demo", action="store_true", help="put the demo catalog into an empty database")
@@ -136,7 +136,7 @@ def serve(arguments: argparse.Namespace) -> int:
     return run(chosen, address=chosen.listen, index=arguments.index)
 
 
-def worker(arguments: argparse.Namespace) -> int:
+def worker(_: argparse.Namespace) -> int:
     from server.worker import run
 
     return run(settings())
@@ -146,10 +146,10 @@ def gateway(arguments: argparse.Namespace) -> int:
     from server.gateway import become_envoy, configuration
 
     chosen = settings()
-    if arguments.print:
-        print(configuration(chosen))
-        return 0
-    return become_envoy(chosen, admin=arguments.admin)
+    if not arguments.print:
+        become_envoy(chosen)
+    sys.stdout.write(configuration(chosen))
+    return 0
 
 
 def migrate(arguments: argparse.Namespace) -> int:
@@ -172,13 +172,13 @@ def events(arguments: argparse.Namespace) -> int:
     return events(settings(), arguments.action, arguments.numbers)
 
 
-def doctor(arguments: argparse.Namespace) -> int:
+def doctor(_: argparse.Namespace) -> int:
     from server.doctor import examine
 
     return examine(settings())
 
 
-def show_version(arguments: argparse.Namespace) -> int:
+def show_version(_: argparse.Namespace) -> int:
     try:
         print(f"ani {version('ani')}")
     except PackageNotFoundError:

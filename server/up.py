@@ -77,9 +77,8 @@ class Stack:
         ]
         for part, host, port, variable in wanted:
             if self._has(part) and not is_free(host, port):
-                raise embedded.Refused(
-                    f"{host}:{port} cannot be listened on: stop what listens there (`ss -ltnp` tells), or set {variable} to another port"
-                )
+                mend = f"stop what listens there (`ss -ltnp` tells), or set {variable} to another port"
+                raise embedded.Refused(f"{host}:{port} cannot be listened on: {mend}")
 
     async def _begin(self, supervisor: Supervisor, page: MetricsPage) -> None:
         self._say(f"starting, with data in {self._data}")
@@ -95,33 +94,28 @@ class Stack:
     def _stores(self) -> list[Part]:
         parts = []
         if not self._settings.database_url and self._has("postgres"):
-            parts.append(embedded.program_part(self._postgres, notable=words.notable_in_postgres))
+            postgres = embedded.LocalPostgres(self._data / "postgres", self._runtime)
+            parts.append(embedded.program_part(postgres, notable=words.notable_in_postgres))
         if not (self._settings.redis_url and self._settings.broker_url) and self._has("valkey"):
-            parts.append(embedded.program_part(self._valkey, notable=words.notable_in_valkey))
+            valkey = embedded.LocalValkey(self._data / "valkey", self._runtime)
+            parts.append(embedded.program_part(valkey, notable=words.notable_in_valkey))
         return parts
-
-    @property
-    def _postgres(self) -> embedded.LocalPostgres:
-        return embedded.LocalPostgres(self._data / "postgres", self._runtime)
-
-    @property
-    def _valkey(self) -> embedded.LocalValkey:
-        return embedded.LocalValkey(self._data / "valkey", self._runtime)
 
     def _sockets(self) -> list[Path]:
         return [self._runtime / f"server-{index}.sock" for index in range(self._settings.servers)]
 
     def _environment(self, page: MetricsPage) -> dict[str, str]:
         """Return what every process of ours must be told on top of what `ani up` was told itself."""
+        resolved = embedded.resolved(self._settings)
         return {
             **page.environment,
             "ANI_DATA": str(self._data),
             "ANI_LOG_FILE": "",
             "ANI_UPSTREAMS": ",".join(f"unix:{path}" for path in self._sockets()),
-            "DATABASE_URL": self._settings.database_url or self._postgres.url,
-            # Without Valkey the address stays, and nobody answers there: everything knows how to go on.
-            "REDIS_URL": self._settings.redis_url or self._valkey.url,
-            "BROKER_URL": self._settings.broker_url or self._valkey.broker_url,
+            "DATABASE_URL": resolved.database_url,
+            # Without Valkey the addresses stay, and nobody answers there: everything knows how to go on.
+            "REDIS_URL": resolved.redis_url,
+            "BROKER_URL": resolved.broker_url,
             # glibc's arenas would cost each process more than they give it.
             "MALLOC_ARENA_MAX": "2",
         }
@@ -137,18 +131,21 @@ class Stack:
             for index, path in enumerate(self._sockets()):
                 parts.append(server_part(index, f"unix:{path}", environment=environment, drain_seconds=drain))
         if self._has("worker"):
-            parts.append(Part(name="worker", argv=embedded.command("worker"), environment=environment, notable=words.notable_in_json))
+            parts.append(
+                Part(name="worker", argv=embedded.command("worker"), environment=environment, notable=words.notable_in_json)
+            )
         return parts
 
     def _gateway(self, environment: dict[str, str]) -> Part:
-        admin = self._runtime / "envoy.sock"
-        envoy = embedded.LocalEnvoy(admin)
+        envoy = embedded.LocalEnvoy(self._runtime / "envoy.sock")
         return Part(
             name="gateway",
-            argv=embedded.command("gateway", "--admin", str(admin)),
+            argv=embedded.command("gateway"),
             environment=environment,
             prepare=envoy.prepare,
-            ready=lambda: envoy.ready() and (not self._has("servers") or http_status(self._local, self._settings.port, "/ready") == 200),
+            ready=lambda: (
+                envoy.ready() and (not self._has("servers") or http_status(self._local, self._settings.port, "/ready") == 200)
+            ),
             drain=envoy.drain,
             notable=words.notable_in_envoy,
         )

@@ -147,8 +147,7 @@ class DataFolder:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             refuse_strangers(self.path)
-            entries = {entry.name for entry in self.path.iterdir()}
-            if self.LOCK not in entries and entries - self.EARLY:
+            if self.foreign():
                 raise LocalRefused(f"{self.path} is not empty and not Ani's: empty it, or name another folder in ANI_DATA")
             lock = (self.path / self.LOCK).open("a+", encoding="ascii")
         except OSError as fault:
@@ -166,6 +165,11 @@ class DataFolder:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         self._lock = lock
+
+    def foreign(self) -> bool:
+        """Tell whether the folder holds something, and not what we put there."""
+        entries = {entry.name for entry in self.path.iterdir()}
+        return self.LOCK not in entries and bool(entries - self.EARLY)
 
     def holder(self) -> int:
         """Return the process that holds the folder, or 0."""
