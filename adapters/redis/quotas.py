@@ -20,7 +20,9 @@ for i, key in ipairs(KEYS) do
   local calls, known = tonumber(ARGV[2 * i + 1]), tonumber(ARGV[2 * i + 2])
   local debt = math.max((tonumber(redis.call('GET', key) or 0)) - now, 0) + calls * interval
   debt = math.min(math.max(debt, known), most)
-  redis.call('SET', key, string.format('%.0f', now + debt), 'PX', math.ceil(debt / 1000) + 1)
+  if debt > 0 then
+    redis.call('SET', key, string.format('%.0f', now + debt), 'PX', math.ceil(debt / 1000) + 1)
+  end
   debts[i] = math.floor(debt)
 end
 return debts
