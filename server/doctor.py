@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -89,7 +90,8 @@ def _program(name: str, parts: tuple[str, ...], *, unneeded: bool) -> Finding:
         return Finding(
             name, False, f"the program cannot be run: {fault}", "install the packages anew: remove .venv, then `make setup`"
         )
-    return Finding(name, True, " ".join(done.stdout.split())[:70])
+    version = re.search(r"\d+\.\d+[.\d]*", done.stdout.replace(str(path), ""))
+    return Finding(name, True, version.group(0) if version else "")
 
 
 def _identity() -> Finding:

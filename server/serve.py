@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -52,25 +53,34 @@ class Generic:
 
 
 def run(settings: Settings, *, address: str, index: int = 0) -> int:
-    """Serve on an address until SIGTERM or SIGINT; return the exit status."""
+    """Serve on an address until SIGTERM, or SIGINT, which says that nobody calls any more; return the exit status."""
     telemetry.set_up(settings, process=f"server-{index}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings, address, f"server-{index}"))
 
 
 async def _serve(settings: Settings, address: str, process: str) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    _on_signals(stopping, {signal.SIGTERM: settings.drain_seconds, signal.SIGINT: 0})
     async with wiring.application(settings, process=process) as application:
         server = await start(application, address)
         log.info("serving on %s", address)
-        await stopping.wait()
-        log.info("draining for %d seconds", settings.drain_seconds)
-        await drain(application, server, seconds=settings.drain_seconds)
+        seconds = await stopping
+        log.info("draining for %d seconds", seconds)
+        await drain(application, server, seconds=seconds)
     log.info("stopped")
     return 0
+
+
+def _on_signals(stopping: asyncio.Future[int], seconds: Mapping[signal.Signals, int]) -> None:
+    """Let the first of these signals tell how long to drain."""
+
+    def stop(number: signal.Signals) -> None:
+        if not stopping.done():
+            stopping.set_result(seconds[number])
+
+    for number in seconds:
+        stopping.get_loop().add_signal_handler(number, stop, number)
 
 
 async def start(application: wiring.Application, address: str) -> grpc.aio.Server:

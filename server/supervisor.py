@@ -101,6 +101,7 @@ class Child:
         self.part = part
         self.restarts = 0
         self._answered = 0.0
+        self._ending = False
         self._log = log
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
@@ -172,11 +173,13 @@ class Child:
                 line = raw.decode(errors="replace").rstrip()
                 if line:
                     self._last.append(line[:500])
-                if words := self.part.notable(line):
+                if not self._ending and (words := self.part.notable(line)):
                     self._say(f"{self.part.name}: {words}")
 
     async def end(self) -> None:
         """End the process in good order, by force when its grace is over."""
+        # What it says of its end is no news.
+        self._ending = True
         if self._process is not None and self.alive:
             await asyncio.to_thread(self.part.drain)
             with suppress(ProcessLookupError):

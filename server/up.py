@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -127,9 +129,10 @@ class Stack:
     def _workers(self, environment: dict[str, str]) -> list[Part]:
         parts = []
         if self._has("servers"):
-            drain = self._settings.drain_seconds
             for index, path in enumerate(self._sockets()):
-                parts.append(server_part(index, f"unix:{path}", environment=environment, drain_seconds=drain))
+                server = server_part(index, f"unix:{path}", environment=environment, drain_seconds=self._settings.drain_seconds)
+                # The gateway has sent all callers away before it comes to this: SIGINT, for no drain.
+                parts.append(replace(server, stop_signal=signal.SIGINT))
         if self._has("worker"):
             parts.append(
                 Part(name="worker", argv=embedded.command("worker"), environment=environment, notable=words.notable_in_json)
