@@ -1,0 +1,92 @@
+"""Reads that no cache answers, against the same SQL by bare asyncpg."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncpg
+import uvloop
+from google.protobuf.message import Message
+
+from adapters.postgres.catalog import statements
+from ani.catalog.v1 import catalog_service_pb2 as pb
+from tests.bench.engines import Engines, engines
+from tests.bench.machine import CORES, await_socket, load, process
+
+ROUNDS = 5
+CALLS = 4000
+CALLERS = 8
+Query = Callable[[asyncpg.Connection], Awaitable[object]]
+
+
+def measure() -> str:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ani-bench-")))
+        running = stack.enter_context(engines(folder))
+        environment = {
+            **running.environment,
+            "ANI_CACHE": "off",
+            "ANI_QUOTA_PER_MINUTE": "0",
+            "ANI_LOG_FILE": str(folder / "app.log"),
+            "PROMETHEUS_MULTIPROC_DIR": str(folder),
+            "ANI_DRAIN_SECONDS": "0",
+        }
+        socket = folder / "app.sock"
+        argv = [sys.executable, "-m", "server", "serve", "--index", "0", "--listen", f"unix:{socket}"]
+        pid = stack.enter_context(process(argv, core=CORES[0], environment=environment))
+        await_socket(socket)
+        rows = [_compare(running, pid, f"unix:{socket}", *case) for case in _cases()]
+    head = "| read, cache off, 8 callers | through gRPC, calls/s | bare asyncpg, calls/s | bare / gRPC (bar: 2) | statements a call (bar: 2) |"
+    return "\n".join([head, "|---|---|---|---|---|", *rows])
+
+
+def _cases() -> list[tuple[str, Message, Query]]:
+    listing = statements.listing(0, viewer_sees_drafts=False, goes_on=False)
+    values = listing.arguments({"limit": 21, "maturity": 18, "country": ""})
+    return [
+        ("GetRelease", pb.GetReleaseRequest(release="cowboy-bebop"), lambda c: c.fetchrow(statements.BY_ALIAS.text, "cowboy-bebop")),
+        ("ListReleases", pb.ListReleasesRequest(page_size=20), lambda c: c.fetch(listing.text, *values)),
+    ]
+
+
+def _compare(running: Engines, pid: int, address: str, name: str, request: Message, query: Query) -> str:
+    url = running.settings.database_url
+    ours, bare, counts = [], [], []
+    for _ in range(ROUNDS):
+        before = uvloop.run(_transactions(url))
+        ours.append(load(pid, address, f"/ani.catalog.v1.CatalogService/{name}", request.SerializeToString(), calls=CALLS, callers=CALLERS).rate)
+        counts.append((uvloop.run(_transactions(url)) - before) / (CALLS + 200))
+        bare.append(uvloop.run(_bare(url, query)))
+    ratio = statistics.median(b / o for o, b in zip(ours, bare, strict=True))
+    count = statistics.median(counts)
+    return f"| {name} | {statistics.median(ours):,.0f} | {statistics.median(bare):,.0f} | **{ratio:.2f}** | {count:.2f} |"
+
+
+async def _bare(url: str, query: Query) -> float:
+    async with asyncpg.create_pool(url, min_size=CALLERS, max_size=CALLERS) as pool:
+
+        async def caller() -> None:
+            async with pool.acquire() as connection:
+                for _ in range(CALLS // CALLERS):
+                    await query(connection)
+
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+        began = time.perf_counter()
+        await asyncio.gather(*(caller() for _ in range(CALLERS)))
+        return CALLS / (time.perf_counter() - began)
+
+
+async def _transactions(url: str) -> int:
+    """Return how many transactions there were; each statement outside of one counts as one."""
+    connection = await asyncpg.connect(url)
+    await asyncio.sleep(1.1)  # sessions tell of theirs once a second
+    count: int = await connection.fetchval("SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()")
+    await connection.close()
+    return count
