@@ -62,13 +62,10 @@ class PostgresOutbox:
         async with self._read() as connection:
             return int(await _ROUTE.fetchval(connection, names=names, consumers=consumers, limit=limit))
 
-    async def claim(self, *, limit: int, window: int, patience: timedelta) -> list[str]:
-        """Return deliveries to be sent now, which come again after `patience` unless they are done by then.
-
-        At most `window` are on their way at once: a queue that is not worked off is not filled with repetitions.
-        """
+    async def claim(self, *, limit: int, patience: timedelta) -> list[str]:
+        """Return deliveries to be sent now, which come again after `patience` unless they are done by then."""
         async with self._read() as connection:
-            rows = await _CLAIM.fetch(connection, limit=limit, window=window, patience=patience)
+            rows = await _CLAIM.fetch(connection, limit=limit, patience=patience)
         return [row["delivery_id"] for row in rows]
 
     async def postpone(self, delivery_ids: Sequence[str], *, by: timedelta) -> None:
@@ -90,10 +87,10 @@ class PostgresOutbox:
         async with self._database.ambient() as connection:
             yield await _DONE.fetchval(connection, delivery_id=delivery_id) is not None
 
-    async def release(self, delivery_id: str) -> None:
-        """Take back an attempt that was broken off for no fault of its own."""
+    async def release(self, delivery_id: str, *, fault: str, again_in: timedelta) -> None:
+        """Take back an attempt that failed for no fault of its own, and say when the next one is due."""
         async with self._read() as connection:
-            await _RELEASE.execute(connection, delivery_id=delivery_id)
+            await _RELEASE.execute(connection, delivery_id=delivery_id, fault=fault, again_in=again_in)
 
     async def fail(self, delivery_id: str, *, fault: str, again_in: timedelta) -> None:
         """Keep why an attempt failed, and when the next one is due."""
@@ -162,14 +159,9 @@ _ROUTE = Statement(
 )
 _CLAIM = Statement(
     text("""
-    WITH room AS (
-        SELECT CAST(:window AS bigint) - count(*) AS room FROM platform.deliveries
-        WHERE done_time IS NULL AND send_time IS NOT NULL AND due_time > now()
-    ), due AS (
+    WITH due AS (
         SELECT delivery_id FROM platform.deliveries
-        WHERE done_time IS NULL AND due_time <= now()
-        ORDER BY due_time LIMIT (SELECT greatest(least(room, CAST(:limit AS bigint)), 0) FROM room)
-        FOR UPDATE SKIP LOCKED
+        WHERE done_time IS NULL AND due_time <= now() ORDER BY due_time LIMIT :limit FOR UPDATE SKIP LOCKED
     )
     UPDATE platform.deliveries SET send_time = now(), due_time = now() + CAST(:patience AS interval)
     FROM due WHERE deliveries.delivery_id = due.delivery_id
@@ -212,7 +204,8 @@ _DONE = Statement(
 )
 _RELEASE = Statement(
     text("""
-    UPDATE platform.deliveries SET attempts = attempts - 1, send_time = NULL, due_time = now()
+    UPDATE platform.deliveries
+    SET attempts = attempts - 1, fault = :fault, send_time = NULL, due_time = now() + CAST(:again_in AS interval)
     WHERE delivery_id = :delivery_id AND done_time IS NULL
     """)
 )

@@ -1,0 +1,98 @@
+"""Composition root of a worker process: what it reacts to, what it does by the clock, and which adapters stand behind that."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+
+from adapters.broker import Broker
+from adapters.postgres import Database
+from adapters.postgres.listen import Listener
+from adapters.postgres.outbox import CHANNEL, PostgresOutbox
+from adapters.redis import Valkey
+from adapters.redis.cache import ValkeyCache
+from domain.kernel import Unavailable
+from server.catalog import tasks as catalog
+from server.deliveries import Deliveries, Reaction
+from server.relay import Relay
+from server.scheduler import Job, Scheduler
+from server.settings import Settings
+
+log = logging.getLogger("ani.worker")
+
+# Jobs may take their time where calls may not.
+PATIENCE_SECONDS = 30.0
+# Besides the deliveries: relay, scheduler, and what looks at the outbox.
+SPARE_CONNECTIONS = 3
+KEPT = timedelta(days=7)
+PRUNED_AT_ONCE = 50_000
+
+
+class CacheUnavailable(Unavailable):
+    """Raised when the shared cache is out of reach: it may come back with answers that are no longer true."""
+
+    text = "The shared cache does not answer for now."
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """A worker process, put together."""
+
+    outbox: PostgresOutbox
+    broker: Broker
+    listener: Listener
+    relay: Relay
+    scheduler: Scheduler
+
+
+@asynccontextmanager
+async def workshop(
+    settings: Settings, *, reactions: Sequence[Reaction] | None = None, jobs: Sequence[Job] | None = None
+) -> AsyncIterator[Workshop]:
+    """Put a worker together, and take it apart again; other reactions and jobs may take the place of Ani's own."""
+    async with AsyncExitStack() as stack:
+        database = await Database.connect(
+            settings.database_url,
+            size=settings.worker_threads + SPARE_CONNECTIONS,
+            application="ani-worker",
+            patience=PATIENCE_SECONDS,
+        )
+        stack.push_async_callback(database.close)
+        outbox = PostgresOutbox(database)
+        if reactions is None:
+            reactions = await _reactions(settings, database, stack)
+        timed = _jobs(outbox) if jobs is None else list(jobs)
+        deliveries = Deliveries(outbox, [*reactions, *(job.reaction() for job in timed)])
+        broker = Broker(settings.broker_url, deliveries.deliver)
+        stack.callback(broker.close)
+        listener = Listener(settings.database_url, application="ani-worker-listen")
+        relay = Relay(outbox, broker, listener.bell(CHANNEL), deliveries.routes)
+        scheduler = Scheduler(outbox, timed, clock=lambda: datetime.now(UTC))
+        yield Workshop(outbox, broker, listener, relay, scheduler)
+
+
+async def _reactions(settings: Settings, database: Database, stack: AsyncExitStack) -> list[Reaction]:
+    valkey = await Valkey.connect(settings.redis_url)
+    stack.push_async_callback(valkey.close)
+    cache = ValkeyCache(valkey, release=version("ani"))
+
+    async def forget(tags: Iterable[str]) -> None:
+        revision = await database.revision()
+        if valkey.up:
+            await cache.drop(tags, revision=revision)
+        if not valkey.up:
+            raise CacheUnavailable
+
+    return catalog.reactions(forget)
+
+
+def _jobs(outbox: PostgresOutbox) -> list[Job]:
+    async def prune(_tick: datetime) -> None:
+        if count := await outbox.prune(keep=KEPT, limit=PRUNED_AT_ONCE):
+            log.info("forgot %d events that were delivered before the last %d days", count, KEPT.days)
+
+    return [Job("prune", prune, every=timedelta(hours=1), offset=timedelta(minutes=17))]
