@@ -6,7 +6,7 @@ import ipaddress
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ani.options.v1 import policy_pb2
@@ -70,11 +70,13 @@ class Caller:
 
     viewer: Viewer
     address: str
+    # Whose allowance the call is counted against, and between whom its answers may be shared; worked out once.
+    key: str = field(init=False)
+    segment: str = field(init=False)
 
-    @property
-    def key(self) -> str:
-        """Name whose allowance a call is counted against."""
-        return self.viewer.account_id or network(self.address)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.viewer.account_id or network(self.address))
+        object.__setattr__(self, "segment", self.viewer.segment)
 
 
 class Identification:

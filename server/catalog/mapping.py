@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -22,6 +22,7 @@ AGES = {
     release_pb2.AGE_RATING_16: 16,
     release_pb2.AGE_RATING_18: 18,
 }
+EPOCH, SECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(seconds=1)
 AGE_RATINGS = {age: rating for rating, age in AGES.items()}
 
 
@@ -32,33 +33,38 @@ class FieldNotWritable(InvalidArgument):
 
 
 def release_to_pb(release: Release) -> release_pb2.Release:
-    message = release_pb2.Release(
-        release_id=release.release_id,
-        alias=release.alias,
-        titles=[release_pb2.LocalizedTitle(language=t.language, text=t.text) for t in release.titles],
-        synopsis=release.synopsis,
-        kind=release.kind.value,  # type: ignore[arg-type]
-        status=release.status.value,  # type: ignore[arg-type]
-        season=release.season or 0,  # type: ignore[arg-type]
-        year=release.year or 0,
-        age_rating=AGE_RATINGS[release.age_rating],
-        genres=map(genre_to_pb, release.genres),
-        planned_episode_count=release.planned_episode_count,
-        episode_count=release.episode_count,
-        blocked_countries=release.blocked_countries,
-        publication=release.publication.value,  # type: ignore[arg-type]
-        version=release.version,
-        create_time=release.create_time,  # type: ignore[arg-type]
-        update_time=release.update_time,  # type: ignore[arg-type]
-        publish_time=release.publish_time,  # type: ignore[arg-type]
-    )
-    if release.franchise:
-        message.franchise.franchise_id = release.franchise.franchise_id
-        message.franchise.name = release.franchise.name
-        message.franchise.position = release.franchise.position
+    """Render a release. Inner messages are given as dictionaries: half the cost of making each, and lists are long."""
+    facts: dict[str, Any] = {
+        "release_id": release.release_id,
+        "alias": release.alias,
+        "titles": [{"language": title.language, "text": title.text} for title in release.titles],
+        "synopsis": release.synopsis,
+        "kind": release.kind,
+        "status": release.status,
+        "season": release.season or 0,
+        "year": release.year or 0,
+        "age_rating": AGE_RATINGS[release.age_rating],
+        "genres": [{"genre_id": genre.genre_id, "name": genre.name} for genre in release.genres],
+        "planned_episode_count": release.planned_episode_count,
+        "episode_count": release.episode_count,
+        "blocked_countries": release.blocked_countries,
+        "publication": release.publication,
+        "version": release.version,
+        "create_time": moment_to_pb(release.create_time),
+        "update_time": moment_to_pb(release.update_time),
+    }
+    if release.publish_time:
+        facts["publish_time"] = moment_to_pb(release.publish_time)
+    if part := release.franchise:
+        facts["franchise"] = {"franchise_id": part.franchise_id, "name": part.name, "position": part.position}
     if slot := release.weekly_slot:
-        message.weekly_slot.CopyFrom(release_pb2.WeeklySlot(weekday=slot.weekday, minute=slot.minute, zone=slot.zone))
-    return message
+        facts["weekly_slot"] = {"weekday": slot.weekday, "minute": slot.minute, "zone": slot.zone}
+    return release_pb2.Release(**facts)
+
+
+def moment_to_pb(at: datetime) -> dict[str, int]:
+    """Render a time as the fields of a Timestamp, which would take five times as long to do so itself."""
+    return {"seconds": (at - EPOCH) // SECOND, "nanos": at.microsecond * 1000}
 
 
 def genre_to_pb(genre: Genre) -> genre_pb2.Genre:

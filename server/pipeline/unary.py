@@ -112,16 +112,16 @@ def _cached(front: Front, work: Work, cache: AnswerCache) -> Handler:
 
     async def handle(data: bytes, context: Any) -> bytes:
         visit = front.admit(context)
-        viewer = visit.caller.viewer
+        caller = visit.caller
         try:
             if visit.refusal is not None:
                 raise visit.refusal
-            key = (f"{name}:{viewer.segment if shared else viewer.account_id}", data)
+            key = (f"{name}:{caller.segment if shared else caller.key}", data)
             entry = cache.peek(key, visit.revision)
             if entry is None:
                 await front.admit_strictly(visit)
                 entry = await cache.load(key, visit.revision, plan.ttl, lambda: work.answer(data, visit))
-            if shared and not viewer.account_id:
+            if shared and not caller.viewer.account_id:
                 visit.headers += _reuse(entry)
             front.leave(visit, context)
             return entry.body
