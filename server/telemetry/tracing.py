@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -40,7 +41,7 @@ class Tracing:
     def begin(self, method: str, metadata: Mapping[str, str | bytes], request_id: str) -> Span:
         """Begin a call's span, within the trace that the caller names; spans begun in the same task lie within it."""
         named = {name: str(metadata[name]) for name in ("traceparent", "tracestate") if name in metadata}
-        parent = self._propagator.extract(named) if named else None
+        parent = self._propagator.extract(named, Context())
         service, _, name = method.lstrip("/").partition("/")
         attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "ani.request_id": request_id}
         span = self._tracer.start_span(method.lstrip("/"), parent, SpanKind.SERVER, attributes)
