@@ -44,7 +44,6 @@ OBJECTS: list[dict[str, Any]] = [
 ]
 WORKLOADS = [found for found in OBJECTS if found["kind"] in {"Deployment", "Job"}]
 POLICIES = [found for found in OBJECTS if found["kind"] == "NetworkPolicy"]
-SUFFIXES = {"k": 1024, "m": 1024**2, "g": 1024**3}
 # What a weak server has to give: the API with its gateway, Valkey, PostgreSQL, the worker.
 BUDGET = {("server", "gateway"): 512, ("cache", "broker"): 256, ("database",): 512, ("worker",): 256}
 
@@ -87,10 +86,6 @@ def image_environment() -> dict[str, str]:
 
 def health_checks() -> list[list[str]]:
     return [json.loads(words) for words in re.findall(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)]
-
-
-def megabytes(text: str) -> int:
-    return int(text[:-1]) * SUFFIXES[text[-1].lower()] // 1024**2
 
 
 @pytest.fixture
@@ -237,7 +232,7 @@ class TestCompose:
     def test_limits_add_up_to_the_weak_server(self, parts: tuple[str, ...]) -> None:
         limits = [SERVICES[name]["deploy"]["resources"]["limits"] for name in parts]
 
-        assert sum(megabytes(limit["memory"]) for limit in limits) == BUDGET[parts]
+        assert sum(int(limit["memory"].removesuffix("M")) for limit in limits) == BUDGET[parts]
         assert all(limit["pids"] and float(limit["cpus"]) for limit in limits)
 
     def test_opens_one_port_in_one_place(self) -> None:
