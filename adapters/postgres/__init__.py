@@ -65,6 +65,7 @@ class Database:
         self._pool = pool
         self._at_hand: list[Connection] = []
         self._waiting = 0
+        self._closing = False
 
     @classmethod
     async def connect(cls, url: str, *, size: int = 8, application: str = "ani", patience: float = 5.0) -> Database:
@@ -142,6 +143,7 @@ class Database:
 
     async def close(self) -> None:
         """Wait for what is at work, then close the connections."""
+        self._closing = True
         while self._at_hand:
             await self.release(self._at_hand.pop())
         await self._pool.close()
@@ -167,7 +169,7 @@ class Database:
         A few stay at hand instead of going back to the pool and out again, which costs as much as a short query, unless somebody
         waits for one.
         """
-        if self._waiting or len(self._at_hand) >= AT_HAND:
+        if self._waiting or self._closing or len(self._at_hand) >= AT_HAND:
             await self.release(connection)
         else:
             self._at_hand.append(connection)
