@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
@@ -13,10 +13,8 @@ from prometheus_client import Gauge
 
 from domain.kernel import Refusal
 from server import telemetry
-from server.deliveries import Reaction
-from server.scheduler import Job
 from server.settings import Settings
-from server.workshop import Workshop, workshop
+from server.workshop import Assignment, Workshop, workshop
 
 log = logging.getLogger("ani.worker")
 
@@ -30,19 +28,19 @@ OLDEST = Gauge("ani_outbox_oldest_seconds", "How long the oldest of them waits."
 DEAD = Gauge("ani_dead_letters", "Deliveries that were given up.", multiprocess_mode="livemostrecent")
 
 
-def run(settings: Settings, *, reactions: Sequence[Reaction] | None = None, jobs: Sequence[Job] | None = None) -> int:
-    """Work until SIGTERM or SIGINT; return the exit status."""
+def run(settings: Settings, assignment: Assignment | None = None) -> int:
+    """Work until SIGTERM or SIGINT, on what Ani has to do or on another assignment; return the exit status."""
     telemetry.set_up(settings, process="worker")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(settings, reactions, jobs))
+        return runner.run(_run(settings, assignment))
 
 
-async def _run(settings: Settings, reactions: Sequence[Reaction] | None, jobs: Sequence[Job] | None) -> int:
+async def _run(settings: Settings, assignment: Assignment | None) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with workshop(settings, reactions=reactions, jobs=jobs) as shop:
+    async with workshop(settings, assignment) as shop:
         await work(shop, threads=settings.worker_threads, stopping=stopping)
     log.info("stopped")
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -39,6 +39,17 @@ class CacheUnavailable(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """What a worker does: about events, and by the clock."""
+
+    reactions: Sequence[Reaction]
+    jobs: Sequence[Job] = ()
+
+
+Assignment = Callable[[Database, PostgresOutbox], Work]
+
+
+@dataclass(frozen=True, slots=True)
 class Workshop:
     """A worker process, put together."""
 
@@ -50,10 +61,8 @@ class Workshop:
 
 
 @asynccontextmanager
-async def workshop(
-    settings: Settings, *, reactions: Sequence[Reaction] | None = None, jobs: Sequence[Job] | None = None
-) -> AsyncIterator[Workshop]:
-    """Put a worker together, and take it apart again; other reactions and jobs may take the place of Ani's own."""
+async def workshop(settings: Settings, assignment: Assignment | None = None) -> AsyncIterator[Workshop]:
+    """Put a worker together, for Ani's own work or another, and take it apart again."""
     async with AsyncExitStack() as stack:
         database = await Database.connect(
             settings.database_url,
@@ -63,21 +72,24 @@ async def workshop(
         )
         stack.push_async_callback(database.close)
         outbox = PostgresOutbox(database)
-        if reactions is None:
-            reactions = await _reactions(settings, database, stack)
-        timed = _jobs(outbox) if jobs is None else list(jobs)
-        deliveries = Deliveries(outbox, [*reactions, *(job.reaction() for job in timed)])
+        work = assignment(database, outbox) if assignment else await _own_work(settings, database, outbox, stack)
+        deliveries = Deliveries(outbox, [*work.reactions, *(job.reaction() for job in work.jobs)])
         broker = Broker(settings.broker_url, deliveries.deliver)
         stack.callback(broker.close)
         listener = Listener(settings.database_url, application="ani-worker-listen")
         relay = Relay(outbox, broker, listener.bell(CHANNEL), deliveries.routes)
-        scheduler = Scheduler(outbox, timed, clock=lambda: datetime.now(UTC))
+        scheduler = Scheduler(outbox, work.jobs, clock=lambda: datetime.now(UTC))
         yield Workshop(outbox, broker, listener, relay, scheduler)
 
 
-async def _reactions(settings: Settings, database: Database, stack: AsyncExitStack) -> list[Reaction]:
+async def _own_work(settings: Settings, database: Database, outbox: PostgresOutbox, stack: AsyncExitStack) -> Work:
     valkey = await Valkey.connect(settings.redis_url)
     stack.push_async_callback(valkey.close)
+    return Work(catalog.reactions(_forgetting(database, valkey)), _jobs(outbox))
+
+
+def _forgetting(database: Database, valkey: Valkey) -> Callable[[Iterable[str]], Awaitable[None]]:
+    """Return what makes the caches of all processes forget answers."""
     cache = ValkeyCache(valkey, release=version("ani"))
 
     async def forget(tags: Iterable[str]) -> None:
@@ -87,7 +99,7 @@ async def _reactions(settings: Settings, database: Database, stack: AsyncExitSta
         if not valkey.up:
             raise CacheUnavailable
 
-    return catalog.reactions(forget)
+    return forget
 
 
 def _jobs(outbox: PostgresOutbox) -> list[Job]:
