@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from google.api import annotations_pb2, http_pb2
@@ -11,6 +12,7 @@ from google.protobuf import descriptor_pb2
 
 from ani.options.v1 import policy_pb2
 
+GEN = Path(__file__).resolve().parent.parent / "gen"
 Idempotency = Literal["NO_SIDE_EFFECTS", "IDEMPOTENT", "UNKNOWN"]
 LEVELS: dict[int, Idempotency] = {
     descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS: "NO_SIDE_EFFECTS",

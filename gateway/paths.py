@@ -1,0 +1,83 @@
+"""URL templates of the contract as regular expressions, and the methods that behave alike at the gateway."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ani.options.v1 import policy_pb2
+from gateway.contract import Method
+
+# What a unary call may take when its policy does not say.
+USUAL_SECONDS = 10.0
+# Beyond the time that the server itself gives a call: the gateway's own bound only ends calls of a server that hangs.
+MARGIN_SECONDS = 2.0
+WILDCARDS = {"*": "[^/]+", "**": ".+"}
+
+
+@dataclass(frozen=True, slots=True)
+class Behavior:
+    """What the gateway must know of a call to send it on."""
+
+    streaming: bool
+    repeatable: bool
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        kind = "stream" if self.streaming else "unary"
+        return f"{kind} {'repeatable' if self.repeatable else 'once'}" + (f" {self.seconds:g} s" if self.seconds else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One way to reach a method over HTTP."""
+
+    verb: str
+    pattern: str
+    behavior: Behavior
+    shareable: bool
+
+
+def behavior(method: Method) -> Behavior:
+    """Return how the gateway treats a method's calls."""
+    policy = method.policy or policy_pb2.Policy()
+    if policy.HasField("timeout"):
+        seconds = policy.timeout.ToTimedelta().total_seconds() + MARGIN_SECONDS
+    else:
+        seconds = 0.0 if method.streaming else USUAL_SECONDS + MARGIN_SECONDS
+    return Behavior(method.streaming, method.repeatable and not method.client_streaming, seconds)
+
+
+def addresses(methods: Iterable[Method]) -> Iterator[Address]:
+    """List every verb and path of the contract; those that end in a custom verb come first, for they are the narrower ones."""
+    found = [(binding, method) for method in methods for binding in method.bindings]
+    for binding, method in sorted(found, key=lambda one: ":" not in one[0].path.rpartition("/")[2]):
+        policy = method.policy or policy_pb2.Policy()
+        shareable = (
+            binding.verb == "GET"
+            and not method.streaming
+            and policy.access.public
+            and policy.cache.scope == policy_pb2.CACHE_SCOPE_SHARED
+        )
+        yield Address(binding.verb, pattern(binding.path), behavior(method), shareable)
+
+
+def pattern(template: str) -> str:
+    """Return the regular expression of the paths that a template such as /v1/releases/{release} stands for."""
+    parts = re.split(r"(\{[^}]*\}|\*\*|\*)", template)
+    return "".join(_part(part) for part in parts)
+
+
+def either(patterns: Iterable[str]) -> str:
+    """Return one expression for several: it is matched in one pass, however many there are."""
+    return "|".join(dict.fromkeys(patterns))
+
+
+def _part(part: str) -> str:
+    if part in WILDCARDS:
+        return WILDCARDS[part]
+    if part.startswith("{"):
+        return pattern(part[1:-1].partition("=")[2] or "*")
+    return re.escape(part)
