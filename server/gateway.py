@@ -7,7 +7,7 @@ import os
 import sys
 from typing import NoReturn
 
-from gateway.envoy import bootstrap
+from gateway.envoy import bootstrap, write
 from gateway.settings import Gateway
 from server import embedded
 from server.servers import addresses
@@ -24,7 +24,7 @@ def become_envoy(settings: Settings) -> NoReturn:
     try:
         runtime = embedded.runtime_folder(settings.data)
         file = runtime / "envoy.json"
-        file.write_text(configuration(settings), encoding="utf-8")
+        write(_gateway(settings), file)
         envoy = embedded.LocalEnvoy(runtime / "envoy.sock", file)
         envoy.prepare()
         command = envoy.command()

@@ -32,6 +32,8 @@ class LocalEnvoy(Program):
     def command(self) -> list[str]:
         """Return Envoy's own command line."""
         words = ["--concurrency", str(self.concurrency), "--disable-hot-restart", "--log-level", "warning"]
+        # It warns without ground for each answer that it stores.
+        words += ["--component-log-level", "cache_filter:error"]
         return [str(wheel("envoy", "_bin", "envoy")), "--config-path", str(self.configuration), *words]
 
     def argv(self) -> list[str]:
