@@ -26,12 +26,13 @@ SLOWER_SECONDS, FASTER_SECONDS = 10.0, 3.0
 FIRST_LOOK_SECONDS, NEXT_LOOK_SECONDS = 1.0, 5.0
 LOOK_PART, LOOK_BELIEVED, STEP = 0.5, (0.5, 1.0), 0.9
 # A burst may queue this long and hurts nobody. Once calls must be shed, a long queue would only make every answer late.
-CALM_WAIT = 0.15
+CALM_WAIT = 0.25
 LEAST_PRESSED_WAIT, MOST_PRESSED_WAIT = 0.005, 0.015
 PRESSED_SECONDS = 1.0
 STALLED = 3
 LONGEST_QUEUE = 1000
-# An event loop this late, or calls that come in this late, say that the process itself is behind.
+# An event loop this late says that the process itself is behind. It tells of calls that hold the loop, not of too many: those
+# queue unseen inside gRPC, which takes one in per turn of the loop, so the gateway bounds how many are under way (ADR 0010).
 BEHIND_SECONDS = 0.1
 # What is shown of it is the worst of late: a look now and then would miss it.
 LAG_FADES = 0.9
@@ -114,7 +115,6 @@ class Limiter:
         self._mean = SUPPOSED_SECONDS
         self._turn = SUPPOSED_SECONDS / self.limit
         self._pressed_until = -math.inf
-        self._least_late = math.inf
         self._behind = False
         self._task: asyncio.Task[None] | None = None
 
@@ -163,10 +163,6 @@ class Limiter:
         if self.waiting:
             self._let_in()
 
-    def late(self, seconds: float) -> None:
-        """Note how long a call was on its way here: gRPC queues calls unseen when the process does not keep up."""
-        self._least_late = min(self._least_late, seconds)
-
     def start(self) -> None:
         """Begin to look at the load ten times a second."""
         self._task = asyncio.create_task(self._beat(), name="overload")
@@ -180,9 +176,7 @@ class Limiter:
         """Look back on what was done, and set the limit for what comes."""
         now = self._clock()
         self.lag = max(lag, self.lag * LAG_FADES)
-        on_its_way = self._least_late if self._least_late < math.inf else 0.0
-        self._behind = max(lag, on_its_way) > BEHIND_SECONDS
-        self._least_late = math.inf
+        self._behind = lag > BEHIND_SECONDS
         calls = sum(pace.calls for pace in self._paces)
         span = now - self._since
         if span > 0 and (calls >= ENOUGH or (calls and span >= LONGEST_WINDOW)):

@@ -157,27 +157,6 @@ class TestLeave:
         assert pace.seconds == pytest.approx(0.02)
 
 
-class TestLate:
-    async def test_shortens_the_queue_while_every_call_comes_late(self, hands: Hands) -> None:
-        limiter = Limiter(fixed=1, clock=hands)
-        limiter.try_enter(DEFAULT)
-        limiter._turn = 0.01
-        waiting = [await arrives(limiter, DEFAULT) for _ in range(10)]
-        for _ in range(5):
-            limiter.late(0.3)
-        limiter.tick(0)
-        patience = limiter._patience(hands.now)
-        limiter.late(0.3)
-        limiter.late(0.001)
-        limiter.tick(0)
-
-        assert patience <= 0.015
-        assert limiter._patience(hands.now) >= 0.1
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-
-
 @dataclass
 class Day:
     """What came of the calls of a simulated day: when each came, how long it took, and how critical it was."""
@@ -330,6 +309,17 @@ class TestLimiter:
 
         assert limiter.limit == pytest.approx(20 + 4, rel=0.05)
         assert limiter.lag == 0.2
+
+    async def test_shortens_the_queue_while_the_loop_is_late(self, hands: Hands) -> None:
+        limiter = Limiter(fixed=1, clock=hands)
+        limiter.try_enter(DEFAULT)
+        limiter._turn = 0.01
+        waiting = [await arrives(limiter, DEFAULT) for _ in range(10)]
+        limiter.tick(0.2)
+        hands.now += 0.02
+        limiter.tick(0.2)
+
+        assert {type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)} == {Overloaded}
 
     def test_stays_where_it_is_fixed(self, hands: Hands) -> None:
         limiter = Limiter(fixed=7, clock=hands)
