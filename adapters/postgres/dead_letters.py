@@ -54,11 +54,11 @@ def _dead_letter(row: asyncpg.Record) -> DeadLetter:
 
 
 _COLUMNS = """
-    SELECT number, event_id, name AS event, consumer, attempts, fault, dead_time, replay_time, payload
+    SELECT dead_letters.number, event_id, name AS event, consumer, attempts, fault, dead_time, replay_time, payload
     FROM platform.dead_letters JOIN platform.events USING (event_id)
 """
-_NEWEST = Statement(text(f"{_COLUMNS} WHERE replay_time IS NULL ORDER BY number DESC LIMIT :limit"))
-_FIND = Statement(text(f"{_COLUMNS} WHERE number = ANY (CAST(:numbers AS bigint[])) ORDER BY number"))
+_NEWEST = Statement(text(f"{_COLUMNS} WHERE replay_time IS NULL ORDER BY dead_letters.number DESC LIMIT :limit"))
+_FIND = Statement(text(f"{_COLUMNS} WHERE dead_letters.number = ANY (CAST(:numbers AS bigint[])) ORDER BY dead_letters.number"))
 _REPLAY = Statement(
     text("""
     WITH chosen AS (
