@@ -88,6 +88,7 @@ class Stack:
         environment = self._environment(page)
         self._say("bringing the database up to date")
         await supervisor.complete(self._migration(environment))
+        self._planted.touch()
         await supervisor.start(*self._workers(environment))
         if self._has("gateway"):
             await supervisor.start(self._gateway(environment))
@@ -122,8 +123,13 @@ class Stack:
             "MALLOC_ARENA_MAX": "2",
         }
 
+    @property
+    def _planted(self) -> Path:
+        """The mark of a first start: whoever empties the catalog later does not want the demo again."""
+        return self._data / "demo"
+
     def _migration(self, environment: dict[str, str]) -> Part:
-        demo = ["--demo"] if self._settings.environment == "development" else []
+        demo = ["--demo"] if self._settings.environment == "development" and not self._planted.exists() else []
         return Part(name="migrate", argv=embedded.command("migrate", "up", *demo), environment=environment)
 
     def _workers(self, environment: dict[str, str]) -> list[Part]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -41,6 +42,13 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ani]:
     """A stack that the tests of a class share."""
     with Ani(*PARTS, settings=fresh_settings(), folder=tmp_path_factory.mktemp("a clone's folder")) as up:
         up.await_line("ready after")
+        yield up
+
+
+@pytest.fixture(scope="class")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ani]:
+    with Ani("up", settings={**fresh_settings(), "ANI_SERVERS": "2"}, folder=tmp_path_factory.mktemp("every thing")) as up:
+        up.await_line("Three things to try")
         yield up
 
 
@@ -95,6 +103,33 @@ class TestRestart:
 
         up.await_line(f"{part} ended (signal 9); starting it again")
         up.await_line(f"{part} started again after")
+
+
+class TestEverything:
+    def test_answers_what_it_tells_people_to_try(self, everything: Ani) -> None:
+        words = everything.await_line("curl -s").split("'")[1]
+
+        with urlopen(words, timeout=10) as page:
+            found = json.load(page)
+
+        assert len(found["releases"]) == 3
+
+    @pytest.mark.parametrize(("part", "words"), [("gateway", "bin/envoy"), ("worker", "server worker"), ("server-1", "--index 1")])
+    def test_revives_every_part(self, part: str, words: str, everything: Ani) -> None:
+        os.kill(pid_of(everything, words), signal.SIGKILL)
+
+        everything.await_line(f"{part} ended (signal 9); starting it again")
+        everything.await_line(f"{part} started again after")
+
+        with urlopen(f"http://127.0.0.1:{everything.settings['ANI_PORT']}/ready", timeout=10) as page:
+            assert page.status == 200
+
+    def test_ends_all_of_it_at_the_last(self, everything: Ani) -> None:
+        children = everything.children()
+
+        assert len(children) == 6
+        assert everything.end() == 0
+        assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 
 class TestSecondStart:
