@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 
 from domain.kernel import Exhausted, InvalidArgument, Refusal, Viewer
@@ -114,7 +114,7 @@ class Visit:
     caller: Caller
     headers: list[Pair]
     revision: int = 0
-    refusal: Refusal | None = None
+    fault: Exception | None = None
     code: str = "OK"
     reason: str = ""
     span: Any = None
@@ -137,7 +137,7 @@ class Front:
         self._tracing = machinery.tracing
 
     def admit(self, context: Any) -> Visit:
-        """Let a call in as far as that needs no waiting; whom it turns away carries the refusal."""
+        """Let a call in as far as that needs no waiting; whom it turns away carries the reason."""
         metadata = dict(context.invocation_metadata())
         request_id = metadata.get("x-request-id", "")
         headers: list[Pair] = []
@@ -154,8 +154,8 @@ class Front:
                 self._count(visit, self._take(self._usual, visit.caller.key))
             if "x-revision" in metadata:
                 visit.revision = _revision(metadata["x-revision"])
-        except Refusal as refusal:
-            visit.refusal = refusal
+        except Exception as fault:  # noqa: BLE001 - whoever handles the call turns it into an answer
+            visit.fault = fault
         return visit
 
     async def admit_strictly(self, visit: Visit) -> None:
@@ -204,16 +204,22 @@ class Front:
         context.set_trailing_metadata(tuple(visit.headers))
         self.take_down(visit, "OK")
 
-    def turn_away(self, visit: Visit, context: Any, fault: BaseException) -> errors.Answer:
+    async def turn_away(self, visit: Visit, context: Any, fault: BaseException) -> NoReturn:
         """Answer a call with a refusal: its own, or the one that stands for a fault."""
+        await self.end(visit, context, self.judge(visit, fault))
+
+    def judge(self, visit: Visit, fault: BaseException) -> errors.Answer:
+        """Return the refusal that a fault means, and take the call down."""
         refusal = self._refusal(visit, fault)
         answer = errors.answer(refusal)
-        context.set_code(answer.code)
-        context.set_details(answer.message)
-        context.set_trailing_metadata((*visit.headers, *answer.metadata))
         visit.reason = errors.reason(type(refusal))
         self.take_down(visit, answer.code.name)
         return answer
+
+    async def end(self, visit: Visit, context: Any, answer: errors.Answer) -> NoReturn:
+        """End a call with a status alone: a status set on an answer sends an empty message first, which JSON would show."""
+        await context.abort(answer.code, answer.message, (*visit.headers, *answer.metadata))
+        raise AssertionError("abort() always raises")
 
     def _refusal(self, visit: Visit, fault: BaseException) -> Refusal:
         if isinstance(fault, Refusal):

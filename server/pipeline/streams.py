@@ -41,8 +41,8 @@ def server_stream(front: Front, method: Streaming) -> Callable[[Any, Any], Await
         visit = front.admit(context)
         sender = _Sender(front, visit, context)
         try:
-            if visit.refusal is not None:
-                raise visit.refusal
+            if visit.fault is not None:
+                raise visit.fault
             with front.machinery.streams.place(visit.caller.key):
                 await front.admit_strictly(visit)
                 request = _requests(front, incoming) if front.plan.client_streaming else front.plan.parse(incoming)
@@ -53,7 +53,9 @@ def server_stream(front: Front, method: Streaming) -> Callable[[Any, Any], Await
             front.take_down(visit, "CANCELLED")
             raise
         except Exception as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
-            await sender.last_word(front.turn_away(visit, context, fault))
+            answer = front.judge(visit, fault)
+            await sender.last_word(answer)
+            await front.end(visit, context, answer)
         finally:
             await front.note(visit, b"" if front.plan.client_streaming else incoming)
 
@@ -66,8 +68,8 @@ def client_stream(front: Front, method: Collecting) -> Callable[[Any, Any], Awai
     async def handle(incoming: Any, context: Any) -> bytes:
         visit = front.admit(context)
         try:
-            if visit.refusal is not None:
-                raise visit.refusal
+            if visit.fault is not None:
+                raise visit.fault
             with front.machinery.streams.place(visit.caller.key):
                 await front.admit_strictly(visit)
                 async with asyncio.timeout(front.plan.timeout):
@@ -78,8 +80,7 @@ def client_stream(front: Front, method: Collecting) -> Callable[[Any, Any], Awai
             front.take_down(visit, "CANCELLED")
             raise
         except Exception as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
-            front.turn_away(visit, context, fault)
-            return b""
+            await front.turn_away(visit, context, fault)
         finally:
             await front.note(visit, b"")
 

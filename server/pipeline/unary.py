@@ -67,8 +67,8 @@ def _direct(front: Front, work: Work) -> Handler:
     async def handle(data: bytes, context: Any) -> bytes:
         visit = front.admit(context)
         try:
-            if visit.refusal is not None:
-                raise visit.refusal
+            if visit.fault is not None:
+                raise visit.fault
             await front.admit_strictly(visit)
             request, response = await work(data, visit)
             if not read_only:
@@ -80,8 +80,7 @@ def _direct(front: Front, work: Work) -> Handler:
             front.take_down(visit, "CANCELLED")
             raise
         except Exception as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
-            front.turn_away(visit, context, fault)
-            return b""
+            await front.turn_away(visit, context, fault)
         finally:
             await front.note(visit, data)
 
@@ -114,8 +113,8 @@ def _cached(front: Front, work: Work, cache: AnswerCache) -> Handler:
         visit = front.admit(context)
         caller = visit.caller
         try:
-            if visit.refusal is not None:
-                raise visit.refusal
+            if visit.fault is not None:
+                raise visit.fault
             key = (f"{name}:{caller.segment if shared else caller.key}", data)
             entry = cache.peek(key, visit.revision)
             if entry is None:
@@ -129,8 +128,7 @@ def _cached(front: Front, work: Work, cache: AnswerCache) -> Handler:
             front.take_down(visit, "CANCELLED")
             raise
         except Exception as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
-            front.turn_away(visit, context, fault)
-            return b""
+            await front.turn_away(visit, context, fault)
 
     return handle
 
