@@ -16,5 +16,8 @@ import build
 class ContractHook(BuildHookInterface[Any]):
     """Called by hatchling: `build.py` does nothing when no file of the contract changed."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         build.main()
+        if version == "standard":
+            # Packed copies in a linked installation would hide gen/ and grow stale.
+            build_data["force_include"] = {"gen/ani": "ani", "gen/buf": "buf"}
