@@ -39,7 +39,7 @@ fmt: $(VENV)/dev ## Format code and contract
 	$(VENV)/bin/buf format -w proto
 
 lint: $(VENV)/dev gen/fingerprint ## Lint code, imports and contract, and compare it with the last release
-	$(PY) -m ruff check .
+	$(PY) -m ruff check --output-format concise .
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/buf lint gen/image.binpb --path ani
 	@if test -f proto/released.binpb; \
