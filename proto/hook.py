@@ -20,4 +20,5 @@ class ContractHook(BuildHookInterface[Any]):
         build.main()
         if version == "standard":
             # Packed copies in a linked installation would hide gen/ and grow stale.
-            build_data["force_include"] = {"gen/ani": "ani", "gen/buf": "buf"}
+            sets = {f"gen/{name}.binpb": f"gen/{name}.binpb" for name in ("descriptor", "image")}
+            build_data["force_include"] = {"gen/ani": "ani", "gen/buf": "buf", **sets}
