@@ -52,13 +52,19 @@ def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings, page: MetricsPage) -> None:
     supervisor = Supervisor(logs=None, say=_say, ended=page.forget)
-    parts = [
-        server_part(index, address, environment=page.environment, drain_seconds=settings.drain_seconds)
-        for index, address in enumerate(addresses(settings))
-    ]
+    places = addresses(settings)
+
+    async def begin() -> None:
+        parts = (
+            server_part(index, address, environment=page.environment, drain_seconds=settings.drain_seconds)
+            for index, address in enumerate(places)
+        )
+        await supervisor.start(*parts)
+        _say(f"answering on {', '.join(places)}")
+
     page.start(settings.metrics_host, settings.metrics_port, lambda: supervisor.children)
     try:
-        await run(supervisor, partial(supervisor.start, *parts))
+        await run(supervisor, begin)
     finally:
         page.stop()
 
