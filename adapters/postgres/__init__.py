@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
@@ -13,7 +15,6 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
-from asyncpg.transaction import Transaction
 
 from domain.kernel import Begin, Conflict, Unavailable
 
@@ -25,6 +26,8 @@ Connection: TypeAlias = PoolConnectionProxy
 # How long a caller waits for a connection, and a returned one for its rollback: together with the answer it stays within a second.
 ACQUIRE_SECONDS = 0.8
 LOCK_SECONDS = 2.0
+# An outage is not told with every call that it fails.
+COMPLAINT_SECONDS = 5.0
 # Connections that wait outside of the pool for whoever comes next.
 AT_HAND = 4
 
@@ -56,6 +59,9 @@ UNREACHABLE = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.TargetServerAttributeNotMatched,
 )
+# Raised before anything is sent, for a connection that is closed or not what it should be.
+OF_THE_CLIENT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+FAULTS = (*UNREACHABLE, *OF_THE_CLIENT, asyncpg.PostgresError)
 
 
 class Database:
@@ -66,6 +72,7 @@ class Database:
         self._at_hand: list[Connection] = []
         self._waiting = 0
         self._closing = False
+        self._next_complaint = 0.0
 
     @classmethod
     async def connect(cls, url: str, *, size: int = 8, application: str = "ani", patience: float = 5.0) -> Database:
@@ -152,14 +159,14 @@ class Database:
         """Take a connection that is at hand, or one out of the pool. Raises DatabaseUnavailable."""
         while self._at_hand:
             connection = self._at_hand.pop()
-            if not connection.is_closed():
+            if not _is_lost(connection):
                 return connection
             await self.release(connection)
         self._waiting += 1
         try:
             return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
-        except (*UNREACHABLE, asyncpg.InterfaceError) as fault:
-            raise refusal(fault, lost=True) or fault from fault
+        except (*UNREACHABLE, *OF_THE_CLIENT) as fault:
+            raise self._refusal(fault, lost=True) or fault from fault
         finally:
             self._waiting -= 1
 
@@ -174,12 +181,32 @@ class Database:
         else:
             self._at_hand.append(connection)
 
+    async def give_up(self, connection: Connection, fault: BaseException, *, own: bool) -> Unavailable | Conflict | None:
+        """Give back a connection on which something failed; return what that means to callers, or None when it is theirs."""
+        if isinstance(fault, asyncpg.InternalClientError):
+            # It was told of its end while it was idle, and takes that for the answer.
+            _terminate(connection)
+        lost = _is_lost(connection)
+        if own:
+            await self.release(connection)
+        return self._refusal(fault, lost=lost)
+
     async def release(self, connection: Connection) -> None:
-        """Give a connection back; what it has open is rolled back, and one that cannot do it in time is closed."""
+        """Give a connection back to the pool, which closes one that does not get over a broken-off statement in time."""
         try:
             await self._pool.release(connection)
-        except (*UNREACHABLE, asyncpg.InterfaceError) as fault:
+        except FAULTS as fault:
             log.warning("a connection was closed instead of being given back: %s", fault)
+
+    def _refusal(self, fault: BaseException, *, lost: bool) -> Unavailable | Conflict | None:
+        if isinstance(fault, GIVEN_UP):
+            return ConcurrentChange()
+        if isinstance(fault, UNREACHABLE) or (lost and isinstance(fault, OF_THE_CLIENT)):
+            if time.monotonic() > self._next_complaint:
+                log.warning("the database does not answer: %s", str(fault) or type(fault).__name__)
+                self._next_complaint = time.monotonic() + COMPLAINT_SECONDS
+            return DatabaseUnavailable()
+        return None
 
     def joined(self) -> Connection | None:
         """Return the ambient connection if there is one."""
@@ -206,70 +233,95 @@ class _Reading(Generic[Store]):
             if self._own is not None:
                 await self._database.put_back(self._own)
             return
-        lost = self._own is not None and self._own.is_closed()
-        if self._own is not None:
-            await self._database.release(self._own)
-        if refused := refusal(fault, lost=lost):
+        connection = self._own or self._database.joined()
+        if connection and (refused := await self._database.give_up(connection, fault, own=self._own is not None)):
             raise refused from fault
 
 
 class _Transaction(Generic[Store]):
-    """A transaction of its own, or a savepoint of the ambient one."""
+    """A transaction of its own, or a savepoint of the ambient one.
+
+    It does without asyncpg's transactions: for those a COMMIT that PostgreSQL answers with ROLLBACK is as good as any.
+    """
 
     def __init__(self, database: Database, store: Callable[[Connection], Store], *, rehearse: bool) -> None:
         self._database = database
         self._store = store
         self._rehearse = rehearse
         self._own: Connection | None = None
-        self._transaction: Transaction
+        self._connection: Connection
 
     async def __aenter__(self) -> Store:
-        connection = self._database.joined()
-        if connection is None:
-            self._own = connection = await self._database.acquire()
-        self._transaction = connection.transaction()
+        joined = self._database.joined()
+        if joined is None:
+            self._own = joined = await self._database.acquire()
+        self._connection = joined
         try:
-            await self._transaction.__aenter__()
+            await joined.execute("SAVEPOINT unit" if self._own is None else "BEGIN")
         except BaseException as fault:
-            await self._leave(fault)
+            await self._abandon(fault)
             raise
-        return self._store(connection)
+        return self._store(joined)
 
     async def __aexit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        if fault is not None:
+            await self._abandon(fault)
+            return
         try:
-            if fault is None and not self._rehearse:
-                await self._transaction.__aexit__(None, None, None)
-            elif self._own is None:
-                await self._transaction.__aexit__(_Undone, _Undone(), None)
-        except BaseException as failure:
-            await self._leave(failure)
-            raise
-        await self._leave(fault)
-
-    async def _leave(self, fault: BaseException | None) -> None:
-        """Give the connection back, which rolls back what is open, and turn a fault into its refusal."""
-        lost = self._own is not None and self._own.is_closed()
-        if self._own is not None:
-            if fault is None and not self._rehearse:
-                await self._database.put_back(self._own)
+            if self._rehearse:
+                await self._undo()
             else:
-                await self._database.release(self._own)
-        if fault is not None and (refused := refusal(fault, lost=lost)):
+                await self._keep()
+        except BaseException as failure:
+            await self._abandon(failure)
+            raise
+        if self._own is not None:
+            await self._database.put_back(self._own)
+
+    async def _keep(self) -> None:
+        kept = await self._connection.execute("RELEASE SAVEPOINT unit" if self._own is None else "COMMIT")
+        if kept == "ROLLBACK":
+            raise NothingKept("a statement of this unit of work failed, and that was passed over: nothing was kept")
+
+    async def _undo(self) -> None:
+        await self._connection.execute("ROLLBACK TO SAVEPOINT unit" if self._own is None else "ROLLBACK")
+
+    async def _abandon(self, fault: BaseException) -> None:
+        """Undo what was done, give the connection back, and turn the fault into its refusal."""
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                await self._undo()
+        except FAULTS:
+            self._drop()
+        except BaseException:
+            self._drop()
+            raise
+        finally:
+            refused = await self._database.give_up(self._connection, fault, own=self._own is not None)
+        if refused:
             raise refused from fault
 
+    def _drop(self) -> None:
+        """Close a connection of which nobody can tell what is open on it."""
+        if self._own is not None:
+            _terminate(self._own)
 
-class _Undone(Exception):
-    """Tells asyncpg to roll back."""
+
+class NothingKept(RuntimeError):
+    """Raised instead of a success that would be none."""
 
 
-def refusal(fault: BaseException, *, lost: bool = False) -> DatabaseUnavailable | ConcurrentChange | None:
-    """Return what a fault of the connection means to callers, or None when it is something else."""
-    if isinstance(fault, GIVEN_UP):
-        return ConcurrentChange()
-    if isinstance(fault, UNREACHABLE) or (lost and isinstance(fault, asyncpg.InterfaceError)):
-        log.warning("the database does not answer: %s", str(fault) or type(fault).__name__)
-        return DatabaseUnavailable()
-    return None
+def _is_lost(connection: Connection) -> bool:
+    """Tell whether the server has gone away under a connection, which the pool may have noticed before us."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
+
+
+def _terminate(connection: Connection) -> None:
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 async def speak_plainly(connection: asyncpg.Connection | Connection) -> None:
@@ -280,7 +332,7 @@ async def speak_plainly(connection: asyncpg.Connection | Connection) -> None:
 
 def _parsed(text: str) -> Any:
     """Parse what PostgreSQL printed: it needs none of the checks that make json.loads take twice as long."""
-    return _SCAN(text, 0)[0]
+    return _DECODER.raw_decode(text)[0]
 
 
 async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
@@ -296,7 +348,7 @@ def _milliseconds(seconds: float) -> str:
     return str(int(seconds * 1000))
 
 
-_SCAN = json.JSONDecoder().scan_once
+_DECODER = json.JSONDecoder()
 
 # The log's own place while it is written, the replayed one on a replica.
 _REVISION = """
