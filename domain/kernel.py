@@ -55,9 +55,7 @@ class Viewer:
 
     def shared(self) -> Viewer:
         """Return the viewer reduced to the segment, so that a shared answer cannot depend on more."""
-        return Viewer(
-            role=Role.EDITOR if self.sees_drafts else Role.GUEST, country=self.country, maturity=self.maturity
-        )
+        return Viewer(role=Role.EDITOR if self.sees_drafts else Role.GUEST, country=self.country, maturity=self.maturity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def new_id(*, at: datetime) -> str:
     return str(UUID(int=value | secrets.randbits(62)))
 
 
-class Refusal(Exception):  # noqa: N818 - named for what happened
+class Refusal(Exception):
     """A request that is answered with no; the text may name only what is in its details."""
 
     text: ClassVar[str] = ""

@@ -61,7 +61,7 @@ class AuditTrail:
         try:
             await self._store.record(entry)
         except Refusal:
-            log.error("an entry of the audit log could not be stored", extra={"entry": _fields(entry)})
+            log.exception("an entry of the audit log could not be stored", extra={"entry": _fields(entry)})
 
 
 def _shown(call: StaffCall) -> dict[str, Any]:

@@ -104,9 +104,7 @@ class AnswerCache:
         self.local_hits += 1
         return entry
 
-    async def load(
-        self, key: tuple[str, bytes], revision: int, ttl: float, handle: Callable[[], Awaitable[Answer]]
-    ) -> Entry:
+    async def load(self, key: tuple[str, bytes], revision: int, ttl: float, handle: Callable[[], Awaitable[Answer]]) -> Entry:
         """Return an answer true as of a revision, from the shared cache or the handler; one call serves all who wait for it."""
         flight = self._flights.get(key)
         if flight is None or flight.revision < revision:
@@ -129,9 +127,7 @@ class AnswerCache:
         if task.done() and not task.cancelled():
             task.exception()  # each waiter was told; a flight without any must not be reported as forgotten
 
-    async def _fetch(
-        self, key: tuple[str, bytes], revision: int, ttl: float, handle: Callable[[], Awaitable[Answer]]
-    ) -> Entry:
+    async def _fetch(self, key: tuple[str, bytes], revision: int, ttl: float, handle: Callable[[], Awaitable[Answer]]) -> Entry:
         shared_key = hashlib.blake2b(key[0].encode() + b"\0" + key[1], digest_size=16).digest()
         drops, known = self._drops, max(self.revision, revision)
         found = await self._shared.get(shared_key)

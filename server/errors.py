@@ -83,7 +83,9 @@ def answer(refusal: Refusal) -> Answer:
     """Turn a refusal into a status with its details."""
     code = code_of(refusal)
     status = status_pb2.Status(code=code.value[0], message=str(refusal))
-    status.details.append(_packed(error_details_pb2.ErrorInfo(reason=reason(type(refusal)), domain=DOMAIN, metadata=refusal.details)))
+    status.details.append(
+        _packed(error_details_pb2.ErrorInfo(reason=reason(type(refusal)), domain=DOMAIN, metadata=refusal.details))
+    )
     if violations := _violations(refusal):
         bad = error_details_pb2.BadRequest()
         for v in violations:

@@ -79,9 +79,7 @@ class Settings:
         _choice("development", "production"),
         "production refuses settings that are only safe on a developer's machine",
     )
-    data: Path = _setting(
-        "ANI_DATA", Path(".ani"), _path, "folder of the embedded stack: database, keys, logs, sockets"
-    )
+    data: Path = _setting("ANI_DATA", Path(".ani"), _path, "folder of the embedded stack: database, keys, logs, sockets")
     host: str = _setting("ANI_HOST", "127.0.0.1", _text, "address the gateway listens on; 0.0.0.0 opens it to the network")
     port: int = _setting("ANI_PORT", 8080, _whole(1, 65535), "port of the gateway: gRPC, gRPC-Web and JSON alike")
     metrics_port: int = _setting("ANI_METRICS_PORT", 9464, _whole(1, 65535), "port of /metrics, on loopback")
@@ -100,7 +98,10 @@ class Settings:
         "ANI_LISTEN", "127.0.0.1:50051", _text, "first address of `ani serve`; each further process takes the next port"
     )
     upstreams: tuple[str, ...] = _setting(
-        "ANI_UPSTREAMS", (), _words, "addresses of the servers for `ani gateway`, host:port or unix:/path; empty means those of ANI_LISTEN"
+        "ANI_UPSTREAMS",
+        (),
+        _words,
+        "addresses of the servers for `ani gateway`, host:port or unix:/path; empty means those of ANI_LISTEN",
     )
     drain_seconds: int = _setting(
         "ANI_DRAIN_SECONDS", 3, _whole(0, 300), "how long a stopping server says NOT_SERVING before it refuses calls"
@@ -111,9 +112,7 @@ class Settings:
     quota_per_minute: int = _setting(
         "ANI_QUOTA_PER_MINUTE", 60, _whole(0, 1_000_000_000), "calls a minute of each caller; 0 switches this allowance off"
     )
-    concurrency: int = _setting(
-        "ANI_CONCURRENCY", 0, _whole(0, 100_000), "calls at work at once in each process; 0 lets it adapt"
-    )
+    concurrency: int = _setting("ANI_CONCURRENCY", 0, _whole(0, 100_000), "calls at work at once in each process; 0 lets it adapt")
     reflection: bool = _setting("ANI_REFLECTION", True, _switch, "whether gRPC reflection answers")
     token_keys: Path = _setting(
         "ANI_TOKEN_KEYS", Path(""), _path, "folder of Ed25519 keys for access tokens; empty means keys/ in ANI_DATA"

@@ -140,11 +140,11 @@ def gate(policy: policy_pb2.Policy | None) -> Callable[[Viewer], None]:
     return _for_role(Role(policy.access.role)) if rule == "role" else _for_permission(policy.access.permission)
 
 
-def _open(viewer: Viewer) -> None:
+def _open(_viewer: Viewer) -> None:
     pass
 
 
-def _shut(viewer: Viewer) -> None:
+def _shut(_viewer: Viewer) -> None:
     raise MethodUndeclared
 
 

@@ -95,9 +95,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         yield Application(settings, pipeline, health, machinery.draining)
 
 
-async def _machinery(
-    settings: Settings, process: str, database: Database, valkey: Valkey, stack: AsyncExitStack
-) -> Machinery:
+async def _machinery(settings: Settings, process: str, database: Database, valkey: Valkey, stack: AsyncExitStack) -> Machinery:
     usual = Allowance("calls a minute", settings.quota_per_minute, USUAL_WINDOW_SECONDS) if settings.quota_per_minute else None
     quotas = Quotas(ValkeyQuotas(valkey), usual=[usual] if usual else [])
     quotas.start()
@@ -131,7 +129,7 @@ def _tracing(settings: Settings, process: str, stack: AsyncExitStack) -> Tracing
     """Return what makes spans, if a collector is set; the library is only imported then, since it costs memory."""
     if not settings.otlp_endpoint:
         return None
-    from server.telemetry import tracing  # noqa: PLC0415
+    from server.telemetry import tracing
 
     spans = tracing.Tracing(settings.otlp_endpoint, process=process)
     stack.callback(spans.close)
@@ -167,7 +165,7 @@ def _parts(database: Database, valkey: Valkey) -> list[Part]:
 
 def keys(settings: Settings) -> Path:
     """Return the folder of the token keys."""
-    return settings.token_keys if settings.token_keys != Path("") else settings.data / "keys"
+    return settings.token_keys if settings.token_keys.parts else settings.data / "keys"
 
 
 def issuer(settings: Settings) -> TokenIssuer:

@@ -35,7 +35,8 @@ def a_draft(**over: Any) -> Release:
 
 
 def a_viewer(**over: Any) -> Viewer:
-    return Viewer(**{"account_id": "0191d7a0-0000-7000-8000-000000000001", "role": Role.USER, "country": "JP"} | over)
+    facts: dict[str, Any] = {"account_id": "0191d7a0-0000-7000-8000-000000000001", "role": Role.USER, "country": "JP"}
+    return Viewer(**facts | over)
 
 
 def an_editor(**over: Any) -> Viewer:

@@ -35,11 +35,11 @@ class Served:
 
     @property
     def catalog(self) -> catalog_service_pb2_grpc.CatalogServiceAsyncStub:
-        return catalog_service_pb2_grpc.CatalogServiceStub(self.channel)  # type: ignore[return-value]
+        return catalog_service_pb2_grpc.CatalogServiceStub(self.channel)
 
     @property
     def system(self) -> system_service_pb2_grpc.SystemServiceAsyncStub:
-        return system_service_pb2_grpc.SystemServiceStub(self.channel)  # type: ignore[return-value]
+        return system_service_pb2_grpc.SystemServiceStub(self.channel)
 
 
 @pytest.fixture
@@ -76,11 +76,11 @@ class serving:  # noqa: N801 - used like a function
         self._served = Served(application, server, grpc.aio.insecure_channel(self._address), self._address)
         return self._served
 
-    async def __aexit__(self, *fault: Any) -> None:
+    async def __aexit__(self, *fault: object) -> None:
         await self._served.channel.close()
         self._served.application.draining.set()
         await self._served.server.stop(None)
-        await self._application.__aexit__(*fault)
+        await self._application.__aexit__(*fault)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ class Refused:
 
     @property
     def reason(self) -> str:
-        return self.info.reason
+        return str(self.info.reason)
 
 
 async def refusal(call: Any) -> Refused:

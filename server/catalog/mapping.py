@@ -83,7 +83,7 @@ READERS: dict[str, Callable[[release_pb2.Release], Any]] = {
     "age_rating": lambda m: AGES[m.age_rating],
     "genres": lambda m: tuple(Genre(g.genre_id) for g in m.genres),
     "planned_episode_count": lambda m: m.planned_episode_count,
-    "weekly_slot": lambda m: _weekly_slot(m),
+    "weekly_slot": lambda m: weekly_slot_from_pb(m.weekly_slot) if m.HasField("weekly_slot") else None,
     "blocked_countries": lambda m: tuple(sorted(m.blocked_countries)),
     "publication": lambda m: Publication(m.publication or Publication.DRAFT),
 }
@@ -130,8 +130,5 @@ def feed_message_to_pb(message: FeedMessage, *, at: datetime) -> service_pb.Watc
     )
 
 
-def _weekly_slot(message: release_pb2.Release) -> WeeklySlot | None:
-    if not message.HasField("weekly_slot"):
-        return None
-    slot = message.weekly_slot
-    return WeeklySlot(slot.weekday, slot.minute, slot.zone)
+def weekly_slot_from_pb(message: release_pb2.WeeklySlot) -> WeeklySlot:
+    return WeeklySlot(message.weekday, message.minute, message.zone)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
 
-
 from domain.kernel import Exhausted, InvalidArgument, Refusal, Viewer
 from server import errors
 from server.cache import AnswerCache

@@ -155,7 +155,7 @@ def _template(text: str) -> Callable[[Message, Message], Iterable[str]]:
     """Compile a tag such as release/{release.release_id}: the path is looked up in the request, then in the response."""
     before, path, after = (re.fullmatch(r"([^{]*)(?:\{([^}]*)\})?(.*)", text) or [""]).groups()  # type: ignore[union-attr]
     if path is None:
-        return lambda request, response: (text,)
+        return lambda _request, _response: (text,)
     steps = path.split(".")
 
     def tags(request: Message, response: Message) -> Iterable[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from buf.validate import validate_pb2
 from google.api import annotations_pb2, field_behavior_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
 from ani.options.v1 import policy_pb2
+from buf.validate import validate_pb2
 from server.pipeline.plan import plan
 from server.wiring import SERVICES
 
@@ -97,9 +97,7 @@ class TestEveryRequestField:
 
     def test_of_text_has_a_bound(self, method: MethodDescriptor) -> None:
         unbounded = [
-            field.full_name
-            for field in _fields(method.input_type)
-            if field.type in CANNOT_BE_TOO_LONG and not _bounded(field)
+            field.full_name for field in _fields(method.input_type) if field.type in CANNOT_BE_TOO_LONG and not _bounded(field)
         ]
         assert [] == unbounded
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 import time
+from itertools import chain
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ async def main(plan: dict[str, Any]) -> None:
     metadata = tuple((name, value) for name, value in plan["metadata"])
     request = bytes.fromhex(plan["request"])
     async with grpc.aio.insecure_channel(plan["address"]) as channel:
-        method = channel.unary_unary(plan["method"])
+        method: Any = channel.unary_unary(plan["method"])
 
         async def caller(calls: int) -> list[float]:
             times = []
@@ -29,7 +30,7 @@ async def main(plan: dict[str, Any]) -> None:
         await caller(200)
         share = plan["calls"] // plan["callers"]
         began = time.perf_counter()
-        times = sorted(sum(await asyncio.gather(*(caller(share) for _ in range(plan["callers"]))), []))
+        times = sorted(chain.from_iterable(await asyncio.gather(*(caller(share) for _ in range(plan["callers"])))))
         seconds = time.perf_counter() - began
     print(json.dumps({"rate": len(times) / seconds, "p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,14 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 CORES = sorted(os.sched_getaffinity(0))
 TICKS = os.sysconf("SC_CLK_TCK")
+TITLES = {
+    "envoy": "envoy",
+    "valkey": "valkey",
+    "postgres": "postgres",
+    " serve": "server",
+    " worker": "worker",
+    " up": "supervisor",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,8 @@ class Rate:
 
 def describe() -> str:
     """Say what this machine is, without its name."""
-    model = next((line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown CPU")
+    models = (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
+    model = next(models, "an unknown CPU")
     memory = next(int(line.split()[1]) / 1048576 for line in _lines("/proc/meminfo") if line.startswith("MemTotal"))
     python = platform.python_version()
     return f"{len(CORES)} cores of {model}, {memory:.0f} GB, Linux {platform.release().split('-')[0]}, CPython {python}"
@@ -58,8 +68,6 @@ def process(argv: Sequence[str], *, core: int | None = None, environment: Mappin
 
 def await_socket(path: Path, *, seconds: float = 20.0) -> None:
     """Wait until something listens on a unix socket."""
-    import socket  # noqa: PLC0415
-
     deadline = time.monotonic() + seconds
     while True:
         with socket.socket(socket.AF_UNIX) as probe:
@@ -74,18 +82,29 @@ def await_socket(path: Path, *, seconds: float = 20.0) -> None:
 
 
 def load(
-    pid: int | Sequence[int], address: str, method: str, request: bytes, *, metadata: Sequence[tuple[str, str]] = (),
-    calls: int = 20_000, callers: int = 32,
-) -> Rate:  # fmt: skip
+    pid: int | Sequence[int],
+    address: str,
+    method: str,
+    request: bytes,
+    *,
+    metadata: Sequence[tuple[str, str]] = (),
+    calls: int = 20_000,
+    callers: int = 32,
+) -> Rate:
     """Load a server from another core."""
     pids = [pid] if isinstance(pid, int) else pid
     plan = {
-        "address": address, "method": method, "request": request.hex(), "metadata": list(metadata), "calls": calls, "callers": callers,
-    }  # fmt: skip
+        "address": address,
+        "method": method,
+        "request": request.hex(),
+        "metadata": list(metadata),
+        "calls": calls,
+        "callers": callers,
+    }
     before = sum(map(cpu_seconds, pids))
     argv = [sys.executable, "-m", "tests.bench.load", json.dumps(plan)]
     pin = lambda: os.sched_setaffinity(0, {CORES[-1]})  # noqa: E731
-    out = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True, preexec_fn=pin)  # noqa: PLW1509
+    out = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True, preexec_fn=pin)
     found: dict[str, Any] = json.loads(out.stdout)
     spent = sum(map(cpu_seconds, pids)) - before
     return Rate(found["rate"], spent / (calls + 200) * 1e6, found["p50"] * 1000, found["p99"] * 1000)
@@ -129,9 +148,7 @@ def title(pid: int) -> str:
     except OSError:
         return "gone"
     line = " ".join(words)
-    for sign, name in {
-        "envoy": "envoy", "valkey": "valkey", "postgres": "postgres", " serve": "server", " worker": "worker", " up": "supervisor",
-    }.items():  # fmt: skip
+    for sign, name in TITLES.items():
         if sign in line.replace(str(ROOT), ""):
             return name
     return words[0] if words else "gone"

@@ -203,7 +203,9 @@ class TestCreateRelease:
             ({"alias": "0191d7a0-0000-7000-8000-000000000001"}, AliasLooksLikeId),
         ],
     )
-    async def test_refuses_what_no_release_may_be(self, catalog: Catalog, over: dict[str, object], refusal: type[Exception]) -> None:
+    async def test_refuses_what_no_release_may_be(
+        self, catalog: Catalog, over: dict[str, object], refusal: type[Exception]
+    ) -> None:
         with pytest.raises(refusal):
             await catalog.create_release(a_release(**over))
 

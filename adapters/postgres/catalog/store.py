@@ -74,9 +74,7 @@ class PostgresCatalog:
             values |= {"maturity": viewer.maturity, "country": viewer.country}
         if after:
             values["after_time"], values["after_id"] = after
-        statement = sql.listing(
-            len(wanted.genres), *narrowed, viewer_sees_drafts=viewer.sees_drafts, goes_on=after is not None
-        )
+        statement = sql.listing(len(wanted.genres), *narrowed, viewer_sees_drafts=viewer.sees_drafts, goes_on=after is not None)
         return [_release(row) for row in await statement.fetch(self._connection, **values)]
 
     async def add_release(self, release: Release) -> bool:
@@ -109,9 +107,8 @@ class PostgresCatalog:
         return [Genre(*row) for row in await sql.GENRES.fetch(self._connection)]
 
     async def present(self) -> Cursor:
-        row = await sql.PRESENT.fetchrow(self._connection)
-        assert row is not None
-        return Cursor(int(row[0]) - 1, LAST_NUMBER)
+        rows = await sql.PRESENT.fetch(self._connection)
+        return Cursor(int(rows[0][0]) - 1, LAST_NUMBER)
 
     async def changes(self, after: Cursor, *, limit: int) -> list[Change]:
         rows = await sql.CHANGES.fetch(self._connection, transaction=str(after.transaction), number=after.number, limit=limit)
