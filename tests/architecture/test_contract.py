@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from google.api import annotations_pb2, field_behavior_pb2
@@ -14,6 +15,7 @@ from buf.validate import validate_pb2
 from server.pipeline.plan import plan
 from server.wiring import SERVICES
 
+ROOT = Path(__file__).parents[2]
 METHODS = [method for service in SERVICES for method in service.methods]
 # Types whose every value is fine by itself.
 HARMLESS = {FieldDescriptor.TYPE_BOOL}
@@ -23,6 +25,12 @@ CANNOT_BE_TOO_LONG = {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES}
 
 def _name(method: MethodDescriptor) -> str:
     return f"{method.containing_service.name}.{method.name}"
+
+
+@pytest.fixture(scope="session")
+def image() -> descriptor_pb2.FileDescriptorSet:
+    """The contract with its comments."""
+    return descriptor_pb2.FileDescriptorSet.FromString((ROOT / "gen" / "image.binpb").read_bytes())
 
 
 @pytest.fixture(params=METHODS, ids=_name)
