@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from gateway import clusters, listeners
+from gateway import clusters, listeners, pages
 from gateway.contract import methods
 from gateway.settings import Gateway
 from gateway.xds import MEGABYTE, Config, extension
@@ -30,7 +30,7 @@ RUNTIME = {
 def bootstrap(gateway: Gateway) -> Config:
     """Return the whole configuration of an Envoy."""
     contract = methods(gateway.descriptor)
-    found = [listeners.public(gateway, contract, [])]
+    found = [listeners.public(gateway, contract, pages.routes(gateway))]
     targets = [clusters.servers(gateway.upstreams)]
     if gateway.cache_megabytes:
         found.append(listeners.inner(gateway, contract))
