@@ -25,7 +25,9 @@ def become_envoy(settings: Settings) -> NoReturn:
         runtime = embedded.runtime_folder(settings.data)
         file = runtime / "envoy.json"
         write(_gateway(settings), file)
-        envoy = embedded.LocalEnvoy(runtime / "envoy.sock", file)
+        # The servers do the heavier half of a call's work, and share the machine.
+        threads = max(1, (os.cpu_count() or 1) // 2)
+        envoy = embedded.LocalEnvoy(runtime / "envoy.sock", file, concurrency=threads)
         envoy.prepare()
         command = envoy.command()
     except embedded.Refused as refusal:
