@@ -18,14 +18,6 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 CORES = sorted(os.sched_getaffinity(0))
 TICKS = os.sysconf("SC_CLK_TCK")
-TITLES = {
-    "envoy": "envoy",
-    "valkey": "valkey",
-    "postgres": "postgres",
-    " serve": "server",
-    " worker": "worker",
-    " up": "supervisor",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +139,11 @@ def title(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
     except OSError:
         return "gone"
-    line = " ".join(words)
-    for sign, name in TITLES.items():
-        if sign in line.replace(str(ROOT), ""):
-            return name
-    return words[0] if words else "gone"
+    if "server" in words:
+        command = words[words.index("server") + 1]
+        return {"serve": "server", "up": "supervisor"}.get(command, command)
+    names = [name for name in ("envoy", "valkey", "postgres") if any(name in word for word in words[:1])]
+    return names[0] if names else words[0]
 
 
 def _lines(path: str) -> list[str]:

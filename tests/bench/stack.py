@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -156,8 +157,10 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _admin(path: Path, target: str) -> str:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(path))
-        connection.sendall(f"GET {target} HTTP/1.0\r\nhost: admin\r\n\r\n".encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    return answer.partition(b"\r\n\r\n")[2].decode()
+    connection = http.client.HTTPConnection("admin")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(path))
+    connection.request("GET", target)
+    text = connection.getresponse().read().decode()
+    connection.close()
+    return text
