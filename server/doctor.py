@@ -68,9 +68,7 @@ async def _examine(settings: Settings) -> int:
 
 
 def _machine(settings: Settings) -> Iterator[Finding]:
-    yield Finding(
-        "settings", True, f"{settings.environment}, {settings.servers} servers, as far as they can be read without trying"
-    )
+    yield Finding("settings", True, f"{settings.environment}, {settings.servers} servers")
     yield Finding("python", True, sys.version.split(" ", 1)[0])
     unneeded = {"postgres": bool(settings.database_url), "valkey": bool(settings.redis_url and settings.broker_url)}
     for name, parts in PROGRAMS.items():
