@@ -30,6 +30,10 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 SILENCE_SECONDS = 2.0
 
 
+# Whatever answers may not be Valkey at all: then lines are endless, or no numbers where there should be.
+FAULTS = (RedisError, OSError, EOFError, ValueError)
+
+
 class ValkeyDown(Exception):
     """Raised when Valkey is out of reach, too slow, or refuses a command; whoever catches it goes on without."""
 
@@ -44,9 +48,10 @@ class Script:
 
 @dataclass(slots=True, eq=False)
 class _Asked:
-    """Commands that somebody waits for."""
+    """Commands that somebody waits for, as they go over the wire."""
 
-    commands: Sequence[Sequence[Argument]]
+    packed: list[bytes]
+    commands: int
     answer: asyncio.Future[list[Any]]
     due: float
 
@@ -110,7 +115,7 @@ class Valkey:
         connected: Callable[[], None],
         lost: Callable[[], None],
     ) -> Subscription:
-        """Hear what is published until closed; the callbacks tell when listening begins, and when it breaks off."""
+        """Hear what is published until closed; the callbacks tell when listening begins, and when it breaks off or cannot begin."""
         subscription = Subscription(self._pool, tuple(channels), heard, connected, lost)
         self._subscriptions.append(subscription)
         return subscription
@@ -126,7 +131,9 @@ class Valkey:
         if connection is None or self._overdue:
             raise ValkeyDown("out of reach")
         loop = asyncio.get_running_loop()
-        asked = _Asked(commands, loop.create_future(), loop.time() + self._patience)
+        # Packed here, so that what cannot be sent is the asker's fault alone.
+        packed = connection.pack_commands(commands)
+        asked = _Asked(packed, len(commands), loop.create_future(), loop.time() + self._patience)
         self._asked.append(asked)
         if self._exchange is None:
             self._exchange = loop.create_task(self._talk(connection))
@@ -139,7 +146,7 @@ class Valkey:
                 batch, self._asked = self._asked, []
                 await self._send(connection, batch)
                 self._overdue = False
-        except (RedisError, OSError) as fault:
+        except FAULTS as fault:
             log.warning("Valkey is out of reach: %s", fault)
             self._connection = None
             self._refuse_asked("out of reach")
@@ -152,11 +159,9 @@ class Valkey:
         impatient = loop.call_at(batch[0].due, self._expire, batch)
         hopeless = loop.call_at(batch[0].due + HOPELESS_SECONDS, self._lost.set)
         try:
-            await connection.send_packed_command(
-                connection.pack_commands([command for asked in batch for command in asked.commands]), check_health=False
-            )
+            await connection.send_packed_command([piece for asked in batch for piece in asked.packed], check_health=False)
             for asked in batch:
-                replies = [await _reply(connection) for _ in asked.commands]
+                replies = [await _reply(connection) for _ in range(asked.commands)]
                 if not asked.answer.done():
                     asked.answer.set_result(replies)
         finally:
@@ -188,7 +193,7 @@ class Valkey:
                 self._connect(connection)
                 pause = 0.0
                 await self._until_lost(connection)
-            except (RedisError, OSError, TimeoutError) as fault:
+            except FAULTS as fault:
                 if pause == 0.0:
                     log.warning("Valkey cannot be reached: %s", str(fault) or "it does not answer")
                 pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, 2 * pause))
@@ -246,20 +251,20 @@ class Subscription:
         await _cancelled(self._task)
 
     async def _listen(self) -> None:
-        pause = SHORTEST_PAUSE
+        pause, listening = SHORTEST_PAUSE, True
         while True:
             connection = _unconnected(self._pool)
             try:
                 await _open(connection)
                 await self._begin(connection)
-                pause = SHORTEST_PAUSE
-                try:
-                    await self._hear(connection)
-                finally:
-                    self._lost()
-            except (RedisError, OSError, TimeoutError) as fault:
-                log.debug("subscription to %s broke off: %s", self._channels, fault)
+                pause, listening = SHORTEST_PAUSE, True
+                await self._hear(connection)
+            except FAULTS as fault:
+                log.debug("the subscription to %s broke off: %s", self._channels, fault)
             finally:
+                if listening:
+                    listening = False
+                    self._lost()
                 await connection.disconnect(nowait=True)
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - it spreads load and guards nothing
             pause = min(LONGEST_PAUSE, 2 * pause)

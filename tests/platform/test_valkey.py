@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
+from redis import DataError, Redis
 
 from adapters.redis import PATIENCE_SECONDS, Script, Valkey, ValkeyDown
 from tests.platform.conftest import OwnValkey
@@ -49,6 +50,26 @@ class TestRun:
 
         assert await there == b"there"
         assert await client.run("ECHO", "next") == b"next"
+
+    async def test_lets_nobody_else_suffer_for_what_cannot_be_sent(self, client: Valkey) -> None:
+        there = asyncio.create_task(client.run("ECHO", "there"))
+        await asyncio.sleep(0)
+        with pytest.raises(DataError):
+            await client.run("ECHO", None)  # type: ignore[arg-type]
+
+        assert await there == b"there"
+        assert client.up
+
+    async def test_does_not_take_everything_for_valkey(self) -> None:
+        async def chatter(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(chatter, "127.0.0.1", 0) as server:
+            client = await Valkey.connect(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            with pytest.raises(ValkeyDown):
+                await client.run("PING")
+            await client.close()
 
     async def test_works_over_tcp(self, own_valkey: OwnValkey) -> None:
         with Redis.from_url(own_valkey.url) as other:
@@ -94,7 +115,7 @@ class TestScript:
 
 
 class TestAway:
-    async def test_is_known_before_the_first_call(self, tmp_path: Any) -> None:
+    async def test_is_known_before_the_first_call(self, tmp_path: Path) -> None:
         client = await Valkey.connect(f"unix://{tmp_path}/nobody.sock")
         try:
             assert not client.up
@@ -188,6 +209,15 @@ class TestSubscribe:
         await subscription.close()
 
         assert told == ["connected", "drops one", "lost", "connected", "other two", "lost"]
+
+    async def test_says_so_when_it_cannot_begin(self, tmp_path: Path, eventually: Eventually) -> None:
+        told: list[str] = []
+        client = await Valkey.connect(f"unix://{tmp_path}/nobody.sock")
+        client.subscribe(["drops"], lambda *_: None, connected=lambda: told.append("connected"), lost=lambda: told.append("lost"))
+        await eventually(lambda: told)
+        await client.close()
+
+        assert told == ["lost"]
 
     async def test_survives_a_message_that_nobody_understands(self, client: Valkey, eventually: Eventually) -> None:
         told: list[int] = []
