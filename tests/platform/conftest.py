@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import selectors
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,19 @@ from adapters.local.runtime import runtime_folder
 from adapters.local.valkey import LocalValkey
 from adapters.redis import Valkey
 
+ROOT = Path(__file__).parents[2]
 Simulate = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def run_python(source: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    """Start another process of the platform."""
+    paths = f"{ROOT}{os.pathsep}{ROOT / 'gen'}"
+    return subprocess.Popen(
+        [sys.executable, "-c", source, *arguments],
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 class OwnValkey(LocalValkey):
