@@ -20,7 +20,7 @@ from tests import engines
 from tests.builders import NOON
 from tests.engines import Engines
 
-pytest_plugins = ["tests.own_engines", "tests.serving"]
+pytest_plugins = ["tests.own_engines", "tests.serving", "tests.workers"]
 
 
 def pytest_asyncio_loop_factories(
