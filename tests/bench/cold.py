@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from adapters.postgres.catalog import statements
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from tests.bench.engines import Engines, engines
-from tests.bench.machine import CORES, await_socket, load, process
+from tests.bench.machine import CORES, WARM_UP, await_socket, load, process
 
 ROUNDS = 5
 CALLS = 4000
@@ -76,7 +76,7 @@ def _compare(running: Engines, pid: int, address: str, case: Case) -> str:
     for _ in range(ROUNDS):
         before = uvloop.run(_transactions(url))
         ours.append(load(pid, address, method, case.request.SerializeToString(), calls=CALLS, callers=CALLERS).rate)
-        counts.append((uvloop.run(_transactions(url)) - before) / (CALLS + 200))
+        counts.append((uvloop.run(_transactions(url)) - before) / (CALLS + WARM_UP))
         bare.append(uvloop.run(_bare(url, case.bare)))
     ratio = statistics.median(b / o for o, b in zip(ours, bare, strict=True))
     count = statistics.median(counts)

@@ -27,7 +27,7 @@ async def main(plan: dict[str, Any]) -> None:
                 times.append(time.perf_counter() - began)
             return times
 
-        await caller(200)
+        await caller(plan["warm_up"])
         share = plan["calls"] // plan["callers"]
         began = time.perf_counter()
         times = sorted(chain.from_iterable(await asyncio.gather(*(caller(share) for _ in range(plan["callers"])))))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+WARM_UP = 1000
 ROOT = Path(__file__).parents[2]
 CORES = sorted(os.sched_getaffinity(0))
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -92,6 +93,7 @@ def load(
         "metadata": list(metadata),
         "calls": calls,
         "callers": callers,
+        "warm_up": WARM_UP,
     }
     before = sum(map(cpu_seconds, pids))
     argv = [sys.executable, "-m", "tests.bench.load", json.dumps(plan)]
@@ -99,7 +101,7 @@ def load(
     out = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True, preexec_fn=pin)
     found: dict[str, Any] = json.loads(out.stdout)
     spent = sum(map(cpu_seconds, pids)) - before
-    return Rate(found["rate"], spent / (calls + 200) * 1e6, found["p50"] * 1000, found["p99"] * 1000)
+    return Rate(found["rate"], spent / (calls + WARM_UP) * 1e6, found["p50"] * 1000, found["p99"] * 1000)
 
 
 def cpu_seconds(pid: int) -> float:

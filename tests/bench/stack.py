@@ -22,7 +22,7 @@ from pathlib import Path
 
 from adapters.local.runtime import runtime_folder
 from ani.catalog.v1 import catalog_service_pb2 as pb
-from tests.bench.machine import ROOT, cpu_seconds, family, load, proportional_megabytes, title
+from tests.bench.machine import ROOT, WARM_UP, cpu_seconds, family, load, proportional_megabytes, title
 
 STARTS = 3
 SETTLE_SECONDS = 5.0
@@ -96,7 +96,7 @@ def _sharing(running: Stack) -> list[str]:
     request = pb.GetReleaseRequest(release="cowboy-bebop").SerializeToString()
     calls = 20_000
     rate = load(servers, f"127.0.0.1:{running.port}", METHOD, request, calls=calls)
-    gateway = (sum(map(cpu_seconds, envoy)) - spent) / (calls + 200) * 1e6
+    gateway = (sum(map(cpu_seconds, envoy)) - spent) / (calls + WARM_UP) * 1e6
     shares = [after - b for after, b in zip(running.calls_by_server(), before, strict=True)]
     busier = f"{max(shares) / sum(shares):.0%}"
     paper = min(2.0, 2 * rate.cpu / max(rate.cpu, gateway))
