@@ -13,9 +13,11 @@ from ani.options.v1 import policy_pb2
 from domain.kernel import PermissionDenied, Role, Unauthenticated, Viewer
 
 REMEMBERED_CALLERS = 20_000
+# Of what a caller sends; more than this is looked at each time, since anyone may write a long x-forwarded-for.
+REMEMBERED_LENGTH = 1024
 GUEST_SECONDS = 3600
 BEARER = "Bearer "
-COUNTRY = re.compile(r"^[A-Z]{2}$")
+COUNTRY = re.compile(r"[A-Z]{2}")
 
 
 class CredentialsMissing(Unauthenticated):
@@ -70,13 +72,19 @@ class Caller:
 
     viewer: Viewer
     address: str
-    # Whose allowance the call is counted against, and between whom its answers may be shared; worked out once.
+    # All worked out once. Whose allowance the call is counted against, and who shares its address:
     key: str = field(init=False)
+    network: str = field(init=False)
+    # Between whom an answer may be shared, and everything that an answer to this caller alone may depend on:
     segment: str = field(init=False)
+    self_only: str = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", self.viewer.account_id or network(self.address))
-        object.__setattr__(self, "segment", self.viewer.segment)
+        viewer, place = self.viewer, network(self.address)
+        key = viewer.account_id or place
+        own = " ".join((key, viewer.role.name, viewer.segment, *sorted(viewer.permissions)))
+        for name, value in (("key", key), ("network", place), ("segment", viewer.segment), ("self_only", own)):
+            object.__setattr__(self, name, value)
 
 
 class Identification:
@@ -90,18 +98,16 @@ class Identification:
 
     def identify(self, metadata: Mapping[str, str | bytes], peer: Callable[[], str]) -> Caller:
         """Raises refusals of kind Unauthenticated for a token that is there and not good."""
-        who = (
-            metadata.get("authorization", ""),
-            metadata.get("x-forwarded-for", "") or peer(),
-            metadata.get("x-ani-country", ""),
-        )
+        forwarded = metadata.get("x-forwarded-for", "")
+        who = (metadata.get("authorization", ""), forwarded or peer(), metadata.get("x-ani-country", ""))
         known = self._callers.get(who)
         if known is not None and known[1] > self._clock():
             return known[0]
-        caller, expires = self._meet(*(str(part) for part in who), forwarded="x-forwarded-for" in metadata)
-        if len(self._callers) >= REMEMBERED_CALLERS:
-            self._callers.pop(next(iter(self._callers)))
-        self._callers[who] = (caller, expires)
+        caller, expires = self._meet(*(str(part) for part in who), forwarded=bool(forwarded))
+        if sum(map(len, who)) <= REMEMBERED_LENGTH:
+            if len(self._callers) >= REMEMBERED_CALLERS:
+                self._callers.pop(next(iter(self._callers)))
+            self._callers[who] = (caller, expires)
         return caller
 
     def _meet(self, authorization: str, origin: str, country: str, *, forwarded: bool) -> tuple[Caller, float]:
@@ -111,7 +117,7 @@ class Identification:
                 raise CredentialsMalformed
             identity = self._verifier.verify(authorization[len(BEARER) :])
             viewer, expires = identity.viewer, identity.expires
-        if COUNTRY.match(country):
+        if COUNTRY.fullmatch(country):
             viewer = replace(viewer, country=country)
         return Caller(viewer, self._hop(origin) if forwarded else _peer_address(origin)), expires
 
@@ -127,7 +133,10 @@ def network(address: str) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    # A socket for both families shows IPv4 callers in the one /64 of mapped addresses.
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((int(parsed), 64), strict=False))
 
 
 def gate(policy: policy_pb2.Policy | None) -> Callable[[Viewer], None]:

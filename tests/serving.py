@@ -24,6 +24,10 @@ from server.settings import Settings
 Metadata = tuple[tuple[str, str], ...]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "settings(**values): run the test's server with these settings")
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """A running server, and a channel to it."""

@@ -160,7 +160,7 @@ class Front:
     async def admit_strictly(self, visit: Visit) -> None:
         """Let a call in as far as it may take waiting for others: the method's own allowances, and a revision to reach."""
         for quota in self.plan.quotas:
-            key = visit.caller.address if quota.by_address else visit.caller.key
+            key = visit.caller.network if quota.by_address else visit.caller.key
             self._count(visit, await self.machinery.quotas.take_strict(quota.allowance, key))
         cache = self.machinery.cache
         if visit.revision and (cache is None or visit.revision > cache.revision):

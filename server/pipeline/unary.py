@@ -115,7 +115,7 @@ def _cached(front: Front, work: Work, cache: AnswerCache) -> Handler:
         try:
             if visit.fault is not None:
                 raise visit.fault
-            key = (f"{name}:{caller.segment if shared else caller.key}", data)
+            key = (f"{name}:{caller.segment if shared else caller.self_only}", data)
             entry = cache.peek(key, visit.revision)
             if entry is None:
                 await front.admit_strictly(visit)

@@ -73,7 +73,8 @@ class _Servicer:
 
         def method(request: Any, call: Call) -> Any:
             self._probe.asked.append((name, request, call))
-            return self._probe.does.get(name, usual)(request, call)
+            doing: Doing = self._probe.does.get(name, usual)
+            return doing(request, call)
 
         return method
 
