@@ -36,7 +36,7 @@ LONGEST_QUEUE = 1000
 BEHIND_SECONDS = 0.1
 # What is shown of it is the worst of late: a look now and then would miss it.
 LAG_FADES = 0.9
-SUPPOSED_SECONDS = 0.01
+SUPPOSED_SECONDS, LEAST_TURN = 0.01, 1e-6
 
 
 class Criticality(IntEnum):
@@ -181,6 +181,8 @@ class Limiter:
         span = now - self._since
         if span > 0 and (calls >= ENOUGH or (calls and span >= LONGEST_WINDOW)):
             self._learn(now, span, calls)
+        elif not calls and not self.inflight:
+            self._since, self._ended = now, 0  # idle time is in no window, or it would pass for low throughput
         self._let_in()
         self._drop_stale(now)
 
@@ -194,7 +196,7 @@ class Limiter:
         mean = sum(pace.seconds for pace in self._paces) / calls
         self._mean += (mean - self._mean) * 0.5
         turn = span / self._ended if self._held_back else self._mean / self.limit
-        self._turn += (turn - self._turn) * 0.5
+        self._turn = max(LEAST_TURN, (self._turn + turn) / 2)
         bare = sum(pace.calls * pace.bare for pace in self._paces)
         slower, faster = 0.0 if self._held_back else span / SLOWER_SECONDS, span / FASTER_SECONDS
         if self._looking == 1:

@@ -293,6 +293,15 @@ class TestLimiter:
         # 300 calls a second of 0.1 s need 30 places: half as many again, and some.
         assert limiter.limit == pytest.approx(49, rel=0.05)
 
+    def test_does_not_take_an_idle_night_for_low_throughput(self, hands: Hands) -> None:
+        limiter = Limiter(clock=hands)
+        pace = limiter.pace()
+        rounds(limiter, hands, [(pace, 0.1, 30)], 20)
+        rounds(limiter, hands, [], 1000)
+        rounds(limiter, hands, [(pace, 0.1, 30)], 1, held_back=True)
+
+        assert limiter.limit > FIRST
+
     def test_returns_to_its_first_limit_in_calm(self, hands: Hands) -> None:
         limiter = Limiter(clock=hands)
         limiter.limit = 500.0
