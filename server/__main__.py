@@ -145,7 +145,7 @@ def worker(_: argparse.Namespace) -> int:
 def gateway(arguments: argparse.Namespace) -> int:
     from server.gateway import become_envoy, configuration
 
-    chosen = settings()
+    chosen = settings(stores=False)
     if not arguments.print:
         become_envoy(chosen)
     sys.stdout.write(configuration(chosen))
@@ -186,10 +186,10 @@ def show_version(_: argparse.Namespace) -> int:
     return 0
 
 
-def settings(given: dict[str, str] | None = None) -> Settings:
+def settings(given: dict[str, str] | None = None, *, stores: bool = True) -> Settings:
     """Read the settings; a command line option wins over its variable. Ends the process when they are refused."""
     try:
-        return Settings.read({**os.environ, **(given or {})})
+        return Settings.read({**os.environ, **(given or {})}, stores=stores)
     except SettingsRefused as refused:
         refuse(*str(refused).splitlines())
 

@@ -141,8 +141,11 @@ class Settings:
     )
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read the environment; raise SettingsRefused with every fault at once."""
+    def read(cls, environment: Mapping[str, str] = os.environ, *, stores: bool = True) -> Settings:
+        """Read the environment; raise SettingsRefused with every fault at once.
+
+        `stores` tells whether this part opens the database and knows callers, as all do but the gateway.
+        """
         known = {f.metadata["variable"]: f for f in fields(cls)}
         faults = [f"{name} is not a setting of Ani" for name in environment if name.startswith("ANI_") and name not in known]
         values: dict[str, Any] = {}
@@ -153,18 +156,18 @@ class Settings:
                 except (ValueError, KeyError):
                     faults.append(f"{variable} must be {setting.metadata['parse'].__doc__}")
         settings = cls(**values)
-        faults += settings._unsafe()
+        faults += settings._unsafe(stores=stores)
         if faults:
             raise SettingsRefused("\n".join(sorted(faults)))
         return settings
 
-    def _unsafe(self) -> list[str]:
+    def _unsafe(self, *, stores: bool) -> list[str]:
         """List what production must not run with."""
         if self.environment != "production":
             return []
         needed = {
-            "DATABASE_URL must be set in production": not self.database_url,
-            "ANI_TOKEN_KEYS must be set in production": self.token_keys == Path(""),
+            "DATABASE_URL must be set in production": stores and not self.database_url,
+            "ANI_TOKEN_KEYS must be set in production": stores and self.token_keys == Path(""),
             "ANI_REFLECTION must be off in production": self.reflection,
             "ANI_CORS_ORIGINS must not be * in production": "*" in self.cors_origins,
         }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
-from prometheus_client import Gauge
+from prometheus_client import Gauge, start_http_server
 
 from domain.kernel import Refusal
 from server import telemetry
@@ -31,8 +32,17 @@ DEAD = Gauge("ani_dead_letters", "Deliveries that were given up.", multiprocess_
 def run(settings: Settings, assignment: Assignment | None = None) -> int:
     """Work until SIGTERM or SIGINT, on what Ani has to do or on another assignment; return the exit status."""
     telemetry.set_up(settings, process="worker")
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # nobody above gathers the metrics of several processes
+        _show_metrics(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(settings, assignment))
+
+
+def _show_metrics(settings: Settings) -> None:
+    try:
+        start_http_server(settings.metrics_port, settings.metrics_host)
+    except OSError as fault:
+        log.warning("no metrics at %s:%d: %s", settings.metrics_host, settings.metrics_port, fault.strerror)
 
 
 async def _run(settings: Settings, assignment: Assignment | None) -> int:

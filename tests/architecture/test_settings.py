@@ -41,3 +41,8 @@ class TestRead:
     def test_wants_production_to_be_safe(self) -> None:
         with pytest.raises(SettingsRefused, match="ANI_REFLECTION must be off in production"):
             Settings.read({"ANI_ENVIRONMENT": "production"})
+
+    def test_asks_the_gateway_for_no_database_and_no_keys(self) -> None:
+        settings = Settings.read({"ANI_ENVIRONMENT": "production", "ANI_REFLECTION": "off"}, stores=False)
+
+        assert not settings.database_url
