@@ -182,7 +182,8 @@ class Limiter:
         if span > 0 and (calls >= ENOUGH or (calls and span >= LONGEST_WINDOW)):
             self._learn(now, span, calls)
         elif not calls and not self.inflight:
-            self._since, self._ended = now, 0  # idle time is in no window, or it would pass for low throughput
+            # Idle time is in no window, or it would pass for low throughput.
+            self._since, self._ended, self._look_at = now, 0, now + FIRST_LOOK_SECONDS
         self._let_in()
         self._drop_stale(now)
 
