@@ -194,7 +194,7 @@ class TestCompose:
 
     @pytest.mark.parametrize("name", OURS)
     def test_gives_each_part_settings_that_it_takes(self, name: str) -> None:
-        assert Settings.read(SERVICES[name]["environment"]).environment == "production"
+        assert Settings.read(SERVICES[name]["environment"], stores=name != "gateway").environment == "production"
 
     def test_gives_the_public_door_no_secret(self) -> None:
         assert "0given0" not in json.dumps(SERVICES["gateway"])
@@ -208,7 +208,7 @@ class TestCompose:
         servers = Settings.read(SERVICES["server"]["environment"])
         first = int(servers.listen.rpartition(":")[2])
 
-        upstreams = Settings.read(SERVICES["gateway"]["environment"]).upstreams
+        upstreams = Settings.read(SERVICES["gateway"]["environment"], stores=False).upstreams
 
         assert upstreams == tuple(f"server:{first + index}" for index in range(servers.servers))
 
@@ -322,7 +322,9 @@ class TestKubernetes:
 
     @pytest.mark.parametrize("workload", WORKLOADS, ids=name_of)
     def test_pods_take_their_settings_and_none_that_kubernetes_invents(self, workload: dict[str, Any]) -> None:
-        assert Settings.read(environment_of(workload)).environment == "production"
+        stores = container_of(workload)["args"] != ["gateway"]
+
+        assert Settings.read(environment_of(workload), stores=stores).environment == "production"
         assert pod_of(workload)["enableServiceLinks"] is False
 
     @pytest.mark.parametrize("workload", WORKLOADS, ids=name_of)
@@ -371,7 +373,7 @@ class TestKubernetes:
         service = by_name("Service", "ani-server")
         port = service["spec"]["ports"][0]["port"]
 
-        upstreams = Settings.read(environment_of(by_name("Deployment", "ani-gateway"))).upstreams
+        upstreams = Settings.read(environment_of(by_name("Deployment", "ani-gateway")), stores=False).upstreams
 
         assert service["spec"]["clusterIP"] == "None"
         assert upstreams == (f"ani-server.ani.svc.cluster.local:{port}",)
