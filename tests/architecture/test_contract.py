@@ -83,6 +83,11 @@ class TestEveryMethod:
         assert not (planned.read_only and policy.drops)
         assert not policy.HasField("cache") or (policy.cache.scope and policy.cache.ttl.seconds and policy.cache.tags)
 
+    def test_counts_either_calls_or_answers(self, method: MethodDescriptor) -> None:
+        """A cached answer is given without asking the method's own quotas (ADR 0006), so a method has one or the other."""
+        policy = method.GetOptions().Extensions[policy_pb2.policy]
+        assert not (policy.HasField("cache") and policy.quotas)
+
     def test_answers_with_a_message_of_its_own(self, method: MethodDescriptor) -> None:
         assert method.input_type.name == f"{method.name}Request"
         assert method.output_type.name == f"{method.name}Response"
