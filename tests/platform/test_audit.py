@@ -1,0 +1,32 @@
+"""The audit log's store."""
+
+from __future__ import annotations
+
+from adapters.postgres import Database, bare
+from adapters.postgres.audit import PostgresAudit
+from server.audit import Entry
+from tests.builders import NOON
+
+
+class TestRecord:
+    async def test_keeps_an_entry_with_all_it_says(self, database: Database) -> None:
+        entry = Entry(
+            time=NOON,
+            request_id="0af7651916cd43dd8448eb21",
+            method="/ani.catalog.v1.CatalogService/UpdateRelease",
+            account_id="0191d7a0-0000-7000-8000-000000000001",
+            role="EDITOR",
+            address="192.0.2.1",
+            request={"release": {"synopsis": "風"}, "fields": ["synopsis"]},
+            code="ABORTED",
+            reason="RELEASE_CHANGED_MEANWHILE",
+            duration_seconds=0.0125,
+        )
+
+        await PostgresAudit(database).record(entry)
+
+        async with database.reads(bare)() as connection:
+            (row,) = await connection.fetch("SELECT * FROM platform.audit_log")
+        kept = {name: value for name, value in row.items() if name != "entry_id"}
+        assert kept == {name: getattr(entry, name) for name in kept}
+        assert 10 == len(kept)
