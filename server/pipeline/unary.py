@@ -13,10 +13,12 @@ from domain.kernel import Refusal
 from server.cache import Answer, AnswerCache, Entry
 from server.call import Call
 from server.pipeline.front import Front, Pair, Visit
+from server.telemetry import REQUEST_ID
 
 Method = Callable[[Message, Call], Awaitable[Message]]
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
+TELLING_SECONDS = 1.0
 # What an anonymous answer may still depend on; the country is known by a header that the gateway sets.
 VARIES = "authorization, x-ani-country, x-revision"
 
@@ -42,6 +44,7 @@ class Work:
     async def __call__(self, data: bytes, visit: Visit) -> tuple[Message, Message]:
         """Return the request and its answer. Raises refusals, and TimeoutError past the method's own bound."""
         plan, limiter = self._plan, self._limiter
+        REQUEST_ID.set(visit.request_id)  # each call is a task of its own, so nothing needs to be set back
         async with asyncio.timeout(plan.timeout):
             if not limiter.try_enter(plan.criticality):
                 await limiter.enter(plan.criticality, plan.timeout)
@@ -52,8 +55,9 @@ class Work:
                 answered = True
                 return request, response
             finally:
-                # A quick refusal says nothing about how long work takes.
-                limiter.leave(started if answered else 0.0, self._pace)
+                # A quick refusal says nothing about how long work takes; what was given up after long does.
+                telling = answered or time.perf_counter() - started > TELLING_SECONDS
+                limiter.leave(started if telling else 0.0, self._pace)
 
     async def answer(self, data: bytes, visit: Visit) -> Answer:
         """Return the answer as the cache keeps it."""
