@@ -18,6 +18,7 @@ CACHE = "envoy.filters.http.cache"
 JSON = "json"
 PROMOTE = "promote"
 SHARE = "share"
+WHOLE = "envoy.filters.http.buffer"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 
 LARGEST_JSON_REQUEST = MEGABYTE
@@ -81,6 +82,8 @@ def public(gateway: Gateway, methods: Iterable[Method]) -> list[Config]:
         _off(_without(JSON, GRPC_HEADERS)),
         *([_off(_lua(SHARE, "share.lua")), _off(_cache(gateway))] if gateway.cache_megabytes else []),
         extension("envoy.filters.http.grpc_web", f"{KIND}.grpc_web.v3.GrpcWeb"),
+        # A request goes on when all of it is here: a server has no use for halves, and a whole one can be repeated.
+        _off(extension(WHOLE, f"{KIND}.buffer.v3.Buffer", max_request_bytes=LARGEST_JSON_REQUEST)),
         _transcoder(gateway, methods),
         _off(_lua(PROMOTE, "promote.lua")),
         _router(),

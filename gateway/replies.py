@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from google.rpc import code_pb2
 
-from gateway.xds import Config, extension
+from gateway.xds import Config, extension, header
 
 DOMAIN = "ani"
 RETRY_SECONDS = 1
@@ -70,7 +70,7 @@ NOT_GRPC = {
 def local_replies() -> Config:
     """Return the configuration; gRPC callers keep Envoy's text, which becomes their status message."""
     exact = [_mapper(reply, "EQ") for reply in REPLIES]
-    return {"mappers": exact + [_mapper(reply, "GE") for reply in REST]}
+    return {"mappers": [*exact, *(_mapper(reply, "GE") for reply in REST), _late_for_grpc()]}
 
 
 def _mapper(reply: Reply, operator: str) -> Config:
@@ -81,8 +81,15 @@ def _mapper(reply: Reply, operator: str) -> Config:
         "body_format_override": {"json_format": status_body(reply), "content_type": "application/json"},
     }
     if reply.retry:
-        mapper["headers_to_add"] = [{"header": {"key": "retry-after", "value": str(RETRY_SECONDS)}}]
+        mapper["headers_to_add"] = [header("retry-after", str(RETRY_SECONDS))]
     return mapper
+
+
+def _late_for_grpc() -> Config:
+    """Tell gRPC callers that time ran out: the usual translation of 504 would have them try again."""
+    status = {"comparison": {"op": "EQ", "value": {"default_value": 504, "runtime_key": "none"}}}
+    late = str(code_pb2.DEADLINE_EXCEEDED)
+    return {"filter": {"status_code_filter": status}, "headers_to_add": [header("grpc-status", late)]}
 
 
 def _when(expression: str) -> Config:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from gateway.clusters import INSIDE, SERVERS
 from gateway.contract import Method
-from gateway.filters import CACHE, JSON, PROMOTE, SHARE, TRANSCODER, switched
+from gateway.filters import CACHE, JSON, PROMOTE, SHARE, TRANSCODER, WHOLE, switched
 from gateway.paths import MARGIN_SECONDS, Address, Behavior, addresses, behavior, either
 from gateway.settings import Gateway
 from gateway.xds import Config, header, typed
@@ -33,7 +33,7 @@ def public(gateway: Gateway, methods: Iterable[Method], pages: list[Config]) -> 
         *_infrastructure((*HEALTH, *REFLECTION) if gateway.reflection else HEALTH),
         answer("no such method", {"prefix": "/", "headers": [IS_GRPC]}, 404),
         *(_shared(found) if gateway.cache_megabytes else ()),
-        *_json(found, JSON),
+        *_json(found, JSON, WHOLE),
         *_other_verbs(found),
         answer("nothing here", {"prefix": "/"}, 404),
     ]
