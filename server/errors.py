@@ -29,6 +29,8 @@ CODES: dict[type[Refusal], grpc.StatusCode] = {
 }
 # Another change came between: whoever reads again at once will mostly win.
 CONFLICT_RETRY_SECONDS = 0.05
+# In bytes. A status travels as metadata, of which clients take 8 kB, in base64 and the message once more with escapes.
+LONGEST_MESSAGE, LONGEST_DETAIL, LONGEST_VIOLATIONS = 512, 256, 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class RequestInvalid(kernel.InvalidArgument):
     def __init__(self, violations: list[Violation]) -> None:
         self.violations = violations
         shown = "; ".join(f"{v.field}: {v.description}" if v.field else v.description for v in violations[:3])
-        super().__init__(summary=shown)
+        rest = f" (and {len(violations) - 3} more)" if len(violations) > 3 else ""
+        super().__init__(summary=shown + rest)
 
 
 class RequestMalformed(kernel.InvalidArgument):
@@ -81,16 +84,12 @@ class Answer:
 
 def answer(refusal: Refusal) -> Answer:
     """Turn a refusal into a status with its details."""
-    code = code_of(refusal)
-    status = status_pb2.Status(code=code.value[0], message=str(refusal))
-    status.details.append(
-        _packed(error_details_pb2.ErrorInfo(reason=reason(type(refusal)), domain=DOMAIN, metadata=refusal.details))
-    )
+    code, message = code_of(refusal), _cut(str(refusal), LONGEST_MESSAGE)
+    status = status_pb2.Status(code=code.value[0], message=message)
+    details = {name: _cut(value, LONGEST_DETAIL) for name, value in refusal.details.items()}
+    status.details.append(_packed(error_details_pb2.ErrorInfo(reason=reason(type(refusal)), domain=DOMAIN, metadata=details)))
     if violations := _violations(refusal):
-        bad = error_details_pb2.BadRequest()
-        for v in violations:
-            bad.field_violations.add(field=v.field, description=v.description, reason=v.rule)
-        status.details.append(_packed(bad))
+        status.details.append(_packed(_bad_request(violations)))
     metadata: list[tuple[str, str | bytes]] = []
     seconds = retry_after(refusal)
     if seconds is not None:
@@ -98,7 +97,7 @@ def answer(refusal: Refusal) -> Answer:
         status.details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
         metadata.append(("retry-after", str(max(1, math.ceil(seconds)))))
     metadata.append((DETAILS_KEY, status.SerializeToString()))
-    return Answer(code, str(refusal), status, tuple(metadata))
+    return Answer(code, message, status, tuple(metadata))
 
 
 def code_of(refusal: Refusal) -> grpc.StatusCode:
@@ -128,6 +127,23 @@ def _violations(refusal: Refusal) -> list[Violation]:
     if field := refusal.details.get("field"):
         return [Violation(field, str(refusal), reason(type(refusal)))]
     return []
+
+
+def _bad_request(violations: list[Violation]) -> error_details_pb2.BadRequest:
+    """Name the fields that are wrong, as many as a client is sure to take."""
+    bad = error_details_pb2.BadRequest()
+    for v in violations:
+        description = _cut(v.description, LONGEST_DETAIL)
+        bad.field_violations.add(field=_cut(v.field, LONGEST_DETAIL), description=description, reason=v.rule)
+        if bad.ByteSize() > LONGEST_VIOLATIONS:
+            del bad.field_violations[-1]
+            break
+    return bad
+
+
+def _cut(text: str, limit: int) -> str:
+    """Shorten a text to so many bytes."""
+    return text if len(text) * 4 <= limit else text.encode()[:limit].decode(errors="ignore")
 
 
 def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo) -> any_pb2.Any:

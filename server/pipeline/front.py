@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
@@ -27,6 +27,7 @@ log = logging.getLogger("ani.pipeline")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 REVISION = re.compile(r"[0-9a-f]{1,16}")
 Pair = tuple[str, str | bytes]
+LastWord = Callable[[errors.Answer], Awaitable[None]]
 
 
 class QuotaUsedUp(Exhausted):
@@ -112,6 +113,7 @@ class Visit:
     request_id: str
     caller: Caller
     headers: list[Pair]
+    remaining: Callable[[], float | None]
     revision: int = 0
     fault: Exception | None = None
     code: str = "OK"
@@ -143,7 +145,7 @@ class Front:
         if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
             request_id = new_request_id()
             headers.append(("x-request-id", request_id))
-        visit = Visit(time.perf_counter(), request_id, NOBODY, headers)
+        visit = Visit(time.perf_counter(), request_id, NOBODY, headers, context.time_remaining)
         if self._tracing is not None:
             visit.span = self._tracing.begin(self.plan.name, metadata, request_id)
         try:
@@ -157,13 +159,16 @@ class Front:
             visit.fault = fault
         return visit
 
-    async def admit_strictly(self, visit: Visit) -> None:
-        """Let a call in as far as it may take waiting for others: the method's own allowances, and a revision to reach."""
+    async def take_strictly(self, visit: Visit) -> None:
+        """Count a call against the method's own allowances."""
         for quota in self.plan.quotas:
             key = visit.caller.network if quota.by_address else visit.caller.key
             self._count(visit, await self.machinery.quotas.take_strict(quota.allowance, key))
+
+    async def reach(self, visit: Visit) -> None:
+        """Make sure that the revision which a call asks for is there, and let nothing older be kept from now on."""
         cache = self.machinery.cache
-        if visit.revision and (cache is None or visit.revision > cache.revision):
+        if cache is None or visit.revision > cache.revision:
             present = await self.machinery.revisions.revision()
             if visit.revision > present:
                 raise RevisionUnknown(field="x-revision")
@@ -178,7 +183,7 @@ class Front:
             now=self.machinery.clock(),
             clock=self.machinery.clock,
             request_id=visit.request_id,
-            standings=lambda: self.machinery.quotas.standings(caller.key),
+            standings=tuple if shared else lambda: self.machinery.quotas.standings(caller.key),
         )
 
     def _count(self, visit: Visit, standing: Standing) -> None:
@@ -203,31 +208,31 @@ class Front:
         context.set_trailing_metadata(tuple(visit.headers))
         self.take_down(visit, "OK")
 
-    async def turn_away(self, visit: Visit, context: Any, fault: BaseException) -> NoReturn:
-        """Answer a call with a refusal: its own, or the one that stands for a fault."""
-        await self.end(visit, context, self.judge(visit, fault))
-
-    def judge(self, visit: Visit, fault: BaseException) -> errors.Answer:
-        """Return the refusal that a fault means, and take the call down."""
+    async def fail(
+        self, visit: Visit, context: Any, fault: BaseException, request: bytes, last_word: LastWord | None = None
+    ) -> NoReturn:
+        """End a call that has no answer: in silence when its caller is gone, else with the refusal that the fault means."""
+        if isinstance(fault, asyncio.CancelledError) and _called_off():
+            self.take_down(visit, "CANCELLED")
+            await self.note(visit, request)
+            raise fault
         refusal = self._refusal(visit, fault)
         answer = errors.answer(refusal)
         visit.reason = errors.reason(type(refusal))
         self.take_down(visit, answer.code.name)
-        return answer
-
-    async def end(self, visit: Visit, context: Any, answer: errors.Answer) -> NoReturn:
-        """End a call with a status alone: a status set on an answer sends an empty message first, which JSON would show."""
+        await self.note(visit, request)
+        if last_word is not None:
+            await last_word(answer)
+        # With a status alone: a status set on an answer sends an empty message first, which JSON would show.
         await context.abort(answer.code, answer.message, (*visit.headers, *answer.metadata))
         raise AssertionError("abort() always raises")
 
     def _refusal(self, visit: Visit, fault: BaseException) -> Refusal:
         if isinstance(fault, Refusal):
             return fault
-        if isinstance(fault, TimeoutError):
-            return errors.Overdue(seconds=f"{self.plan.timeout:g}" if self.plan.timeout else "few")
         with bind_request_id(visit.request_id):
             log.error("%s failed", self.plan.name, exc_info=fault)
-        return errors.InternalFault()
+        return errors.InternalFault(request_id=visit.request_id)
 
     def take_down(self, visit: Visit, code: str) -> None:
         """Take a call down that ended with a code."""
@@ -245,6 +250,12 @@ class Front:
                     self.plan, visit.caller, request, visit.code, visit.reason, visit.request_id, self.machinery.clock(), seconds
                 )
             )
+
+
+def _called_off() -> bool:
+    """Tell whether this call was cancelled; if not, something within was, and whoever waits for the call is still there."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _revision(text: str | bytes) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from google.protobuf.message import Message
 
 from domain.kernel import Exhausted, Unavailable
 from server.call import Call
-from server.errors import Answer
+from server.errors import Answer, Overdue
 from server.pipeline.front import Front, Visit
 
 # A reader that takes nothing for this long holds memory for nobody.
@@ -36,28 +36,22 @@ class ReaderTooSlow(Exhausted):
 
 def server_stream(front: Front, method: Streaming) -> Callable[[Any, Any], Awaitable[None]]:
     """Compose the handler of a method that answers with a stream."""
+    plan = front.plan
 
     async def handle(incoming: Any, context: Any) -> None:
         visit = front.admit(context)
         sender = _Sender(front, visit, context)
+        noted = b"" if plan.client_streaming else incoming
         try:
-            if visit.fault is not None:
-                raise visit.fault
-            with front.machinery.streams.place(visit.caller.key):
-                await front.admit_strictly(visit)
-                request = _requests(front, incoming) if front.plan.client_streaming else front.plan.parse(incoming)
-                async with asyncio.timeout(front.plan.timeout), aclosing(method(request, front.call(visit))) as messages:
+            with _opened(front, visit):
+                await _await_turn(front, visit)
+                request = _requests(front, incoming) if plan.client_streaming else plan.parse(incoming)
+                async with _bounded(plan.timeout), aclosing(method(request, front.call(visit))) as messages:
                     await sender.send_all(messages)
-            front.take_down(visit, "OK")
-        except asyncio.CancelledError:
-            front.take_down(visit, "CANCELLED")
-            raise
-        except Exception as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
-            answer = front.judge(visit, fault)
-            await sender.last_word(answer)
-            await front.end(visit, context, answer)
-        finally:
-            await front.note(visit, b"" if front.plan.client_streaming else incoming)
+        except (asyncio.CancelledError, Exception) as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
+            await front.fail(visit, context, fault, noted, sender.last_word)
+        front.leave(visit, context)
+        await front.note(visit, noted)
 
     return handle
 
@@ -68,23 +62,46 @@ def client_stream(front: Front, method: Collecting) -> Callable[[Any, Any], Awai
     async def handle(incoming: Any, context: Any) -> bytes:
         visit = front.admit(context)
         try:
-            if visit.fault is not None:
-                raise visit.fault
-            with front.machinery.streams.place(visit.caller.key):
-                await front.admit_strictly(visit)
-                async with asyncio.timeout(front.plan.timeout):
+            with _opened(front, visit):
+                await _await_turn(front, visit)
+                async with _bounded(front.plan.timeout):
                     response = await method(_requests(front, incoming), front.call(visit))
-            front.leave(visit, context)
-            return response.SerializeToString()
-        except asyncio.CancelledError:
-            front.take_down(visit, "CANCELLED")
-            raise
-        except Exception as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
-            await front.turn_away(visit, context, fault)
-        finally:
-            await front.note(visit, b"")
+            body = response.SerializeToString()
+        except (asyncio.CancelledError, Exception) as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
+            await front.fail(visit, context, fault, b"")
+        front.leave(visit, context)
+        await front.note(visit, b"")
+        return body
 
     return handle
+
+
+def _opened(front: Front, visit: Visit) -> AbstractContextManager[None]:
+    """Hold a place for a stream whose caller was let in. Raises what speaks against it."""
+    if visit.fault is not None:
+        raise visit.fault
+    return front.machinery.streams.place(visit.caller.key)
+
+
+async def _await_turn(front: Front, visit: Visit) -> None:
+    """Go through the rest of what any call goes through; under overload, a stream waits or is shed when it opens."""
+    plan, limiter = front.plan, front.machinery.limiter
+    await front.take_strictly(visit)
+    if visit.revision:
+        await front.reach(visit)
+    await limiter.enter(plan.criticality, visit.remaining())
+    limiter.leave()
+
+
+@asynccontextmanager
+async def _bounded(seconds: float | None) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds) as bound:
+            yield
+    except TimeoutError:
+        if bound.expired():
+            raise Overdue(seconds=f"{seconds:g}") from None
+        raise
 
 
 async def _requests(front: Front, incoming: AsyncIterator[bytes]) -> AsyncIterator[Message]:
@@ -113,7 +130,7 @@ class _Sender:
                     if not step.done():
                         step.cancel()
                         await asyncio.gather(step, return_exceptions=True)
-                if step.cancelled():
+                if step.cancelled() and stop.done():
                     raise ServerStopping
                 message = step.result()
                 if message is None:
@@ -125,6 +142,7 @@ class _Sender:
     async def _write(self, message: Message) -> None:
         if not self._sent:
             await self._context.send_initial_metadata(tuple(self._visit.headers))
+            self._visit.headers.clear()
         self._sent += 1
         try:
             async with asyncio.timeout(WRITE_SECONDS):
@@ -135,7 +153,7 @@ class _Sender:
     async def last_word(self, answer: Answer) -> None:
         """Say in the stream itself why it ends: over HTTP nothing else can be said once it has begun."""
         field = self._front.plan.status_field
-        if self._sent and field and answer.message:
+        if self._sent and field:
             message = self._front.plan.response()
             getattr(message, field).CopyFrom(answer.status)
             with suppress(TimeoutError):

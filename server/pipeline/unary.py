@@ -5,30 +5,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from domain.kernel import Refusal
 from server.cache import Answer, AnswerCache, Entry
 from server.call import Call
+from server.errors import Overdue
 from server.pipeline.front import Front, Pair, Visit
-from server.telemetry import REQUEST_ID
+from server.pipeline.writes import Write
 
 Method = Callable[[Message, Call], Awaitable[Message]]
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
-TELLING_SECONDS = 1.0
 # What an anonymous answer may still depend on; the country is known by a header that the gateway sets.
 VARIES = "authorization, x-ani-country, x-revision"
 
 
 def unary(front: Front, method: Method) -> Handler:
     """Compose a method's handler."""
-    cache = front.machinery.cache
+    cache, work = front.machinery.cache, Work(front, method)
     if cache is not None and front.plan.ttl > 0:
-        return _cached(front, Work(front, method), cache)
-    return _direct(front, Work(front, method))
+        return _cached(front, work, cache)
+    return _direct(front, work if front.plan.read_only else Write(front, work))
+
+
+class Working(Protocol):
+    """Work on a call, or work with something around it."""
+
+    async def __call__(self, data: bytes, visit: Visit) -> tuple[Message, Message]:
+        """Return the request and its answer."""
 
 
 class Work:
@@ -41,77 +47,64 @@ class Work:
         self._limiter = front.machinery.limiter
         self._pace = self._limiter.pace()
 
-    async def __call__(self, data: bytes, visit: Visit) -> tuple[Message, Message]:
-        """Return the request and its answer. Raises refusals, and TimeoutError past the method's own bound."""
+    async def __call__(self, data: bytes, visit: Visit, *, for_many: bool = False) -> tuple[Message, Message]:
+        """Return the request and its answer. Raises refusals, Overdue past the method's own bound."""
         plan, limiter = self._plan, self._limiter
-        REQUEST_ID.set(visit.request_id)  # each call is a task of its own, so nothing needs to be set back
-        async with asyncio.timeout(plan.timeout):
-            if not limiter.try_enter(plan.criticality):
-                await limiter.enter(plan.criticality, plan.timeout)
-            started, answered = time.perf_counter(), False
-            try:
-                request = plan.parse(data)
-                response = await self._method(request, self._front.call(visit, shared=plan.shared))
-                answered = True
-                return request, response
-            finally:
-                # A quick refusal says nothing about how long work takes; what was given up after long does.
-                telling = answered or time.perf_counter() - started > TELLING_SECONDS
-                limiter.leave(started if telling else 0.0, self._pace)
+        try:
+            async with asyncio.timeout(plan.timeout) as bound:
+                if not limiter.try_enter(plan.criticality):
+                    await limiter.enter(plan.criticality, plan.timeout if for_many else _sooner(plan.timeout, visit.remaining()))
+                started, answered = time.perf_counter(), False
+                try:
+                    request = plan.parse(data)
+                    response = await self._method(request, self._front.call(visit, shared=plan.shared))
+                    answered = True
+                    return request, response
+                finally:
+                    # A quick refusal says nothing about how long work takes.
+                    limiter.leave(started if answered else 0.0, self._pace)
+        except TimeoutError:
+            if bound.expired():
+                raise Overdue(seconds=f"{plan.timeout:g}") from None
+            raise
 
     async def answer(self, data: bytes, visit: Visit) -> Answer:
-        """Return the answer as the cache keeps it."""
-        request, response = await self(data, visit)
+        """Return the answer as the cache keeps it, for all who wait for it by now."""
+        request, response = await self(data, visit, for_many=True)
         return Answer(response.SerializeToString(), self._plan.tags(request, response))
 
 
-def _direct(front: Front, work: Work) -> Handler:
-    read_only = front.plan.read_only
+def _sooner(one: float | None, other: float | None) -> float | None:
+    return min((seconds for seconds in (one, other) if seconds is not None), default=None)
+
+
+def _direct(front: Front, work: Working) -> Handler:
+    strict, audited = bool(front.plan.quotas), front.plan.audited
 
     async def handle(data: bytes, context: Any) -> bytes:
         visit = front.admit(context)
         try:
             if visit.fault is not None:
                 raise visit.fault
-            await front.admit_strictly(visit)
-            request, response = await work(data, visit)
-            if not read_only:
-                await _settle(front, visit, request, response)
+            if strict:
+                await front.take_strictly(visit)
+            if visit.revision:
+                await front.reach(visit)
+            _, response = await work(data, visit)
             body = response.SerializeToString()
-            front.leave(visit, context)
-            return body
-        except asyncio.CancelledError:
-            front.take_down(visit, "CANCELLED")
-            raise
-        except Exception as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
-            await front.turn_away(visit, context, fault)
-        finally:
+        except (asyncio.CancelledError, Exception) as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
+            await front.fail(visit, context, fault, data)
+        front.leave(visit, context)
+        if audited:
             await front.note(visit, data)
+        return body
 
     return handle
 
 
-async def _settle(front: Front, visit: Visit, request: Message, response: Message) -> None:
-    """After a write: forget the answers it made stale, and date it, so that its writer can ask to see it."""
-    if getattr(request, "validate_only", False):
-        return
-    cache, drops = front.machinery.cache, front.plan.drops
-    tags = drops(request, response) if drops else ()
-    if cache is not None:
-        cache.heard(tags, 0)  # before anything can wait: from here on this process shows the new state
-    try:
-        revision = await front.machinery.revisions.revision()
-    except Refusal:
-        revision = 0  # the write is kept, and an answer without its date beats none
-    if cache is not None and tags:
-        await cache.drop(tags, revision)
-    if revision:
-        visit.headers.append(("x-revision", f"{revision:x}"))
-
-
 def _cached(front: Front, work: Work, cache: AnswerCache) -> Handler:
     plan = front.plan
-    name, shared = plan.name, plan.shared
+    name, shared, strict, audited = plan.name, plan.shared, bool(plan.quotas), plan.audited
 
     async def handle(data: bytes, context: Any) -> bytes:
         visit = front.admit(context)
@@ -119,20 +112,22 @@ def _cached(front: Front, work: Work, cache: AnswerCache) -> Handler:
         try:
             if visit.fault is not None:
                 raise visit.fault
+            if strict:
+                await front.take_strictly(visit)
             key = (f"{name}:{caller.segment if shared else caller.self_only}", data)
             entry = cache.peek(key, visit.revision)
             if entry is None:
-                await front.admit_strictly(visit)
+                if visit.revision:
+                    await front.reach(visit)
                 entry = await cache.load(key, visit.revision, plan.ttl, lambda: work.answer(data, visit))
-            if shared and not caller.viewer.account_id:
-                visit.headers += _reuse(entry)
-            front.leave(visit, context)
-            return entry.body
-        except asyncio.CancelledError:
-            front.take_down(visit, "CANCELLED")
-            raise
-        except Exception as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
-            await front.turn_away(visit, context, fault)
+        except (asyncio.CancelledError, Exception) as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
+            await front.fail(visit, context, fault, data)
+        if shared and not caller.viewer.account_id:
+            visit.headers += _reuse(entry)
+        front.leave(visit, context)
+        if audited:
+            await front.note(visit, data)
+        return entry.body
 
     return handle
 
