@@ -93,7 +93,7 @@ def public(gateway: Gateway, methods: Iterable[Method]) -> list[Config]:
 def inner(gateway: Gateway, methods: Iterable[Method]) -> list[Config]:
     """Return the filters of the inner listener: what leaves it is for many callers, so nothing of one caller's may be left in."""
     return [
-        _without("personal", (*GRPC_HEADERS, *RATE_LIMITS, "x-request-id", "set-cookie")),
+        _without(JSON, GRPC_HEADERS),
         _lua("keep", "keep.lua"),
         _transcoder(gateway, methods),
         _lua(PROMOTE, "promote.lua"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import httpx
 import pytest
 
 from gateway.envoy import write
-from tests.gateway.conftest import Open, Running, until
+from tests.gateway.running import Open, Running, until
 
 
 def made(answer: httpx.Response) -> str:
@@ -34,7 +35,7 @@ class TestAnswer:
         again = await http.get("/v1/releases/kept")
 
         assert made(answer) == made(again)
-        assert again.headers["cache-control"] == "public, max-age=600"
+        assert again.headers["cache-control"] == "public, max-age=600, s-maxage=10"
         assert again.headers["vary"].startswith("authorization, x-ani-country, x-revision")
 
     async def test_carries_nothing_of_who_asked_first(self, http: httpx.AsyncClient) -> None:
@@ -43,6 +44,7 @@ class TestAnswer:
 
         assert answer.headers["x-request-id"] != "the-first-one"
         assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
+        assert "set-cookie" not in answer.headers
 
     @pytest.mark.parametrize("header", ["authorization", "x-revision", "x-api-key", "cookie"])
     async def test_is_made_anew_for_whom_something_tells_apart(self, http: httpx.AsyncClient, header: str) -> None:
@@ -76,6 +78,14 @@ class TestAnswer:
         answers = [await http.get("/v1/releases/missing") for _ in range(5)]
 
         assert all("age" not in answer.headers for answer in answers)
+        assert answers[0].headers["x-ratelimit-remaining"] == "59"
+
+    async def test_is_made_anew_when_it_may_be_stale(self, http: httpx.AsyncClient) -> None:
+        await kept(http, "/v1/releases/short-lived")
+
+        deadline = time.monotonic() + 5
+        while len({made(await http.get("/v1/releases/short-lived")) for _ in range(2)}) == 1:
+            assert time.monotonic() < deadline
 
     async def test_is_not_spared_by_callers_who_will_not_have_it_from_the_cache(self, http: httpx.AsyncClient) -> None:
         shared = await kept(http, "/v1/releases/insistent")

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway.conftest import Open, Running, until
+from tests.gateway.running import Open, Running, until
 
 FORGED = {
     "forwarded": "for=1.2.3.4",

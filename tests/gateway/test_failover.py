@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from ani.catalog.v1 import catalog_service_pb2 as pb
-from tests.gateway.conftest import Open, Running, raw, until
+from tests.gateway.running import Open, Running, raw, until
 
 GET = "/ani.catalog.v1.CatalogService/GetRelease"
 DELETE = "/ani.catalog.v1.CatalogService/DeleteRelease"

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from ani.catalog.v1 import catalog_service_pb2_grpc as pb_grpc
-from tests.gateway.conftest import Open, raw
+from tests.gateway.running import Open, raw
 
 CATALOG = "/ani.catalog.v1.CatalogService"
 Frames = list[tuple[int, bytes]]

@@ -18,7 +18,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from ani.catalog.v1 import catalog_service_pb2 as pb
-from tests.gateway.conftest import Open, Running, raw, until
+from tests.gateway.running import Open, Running, raw, until
 
 
 def preface(connection: h2.connection.H2Connection, wire: socket.socket) -> None:

@@ -58,6 +58,7 @@ async def refuse(context: Any, name: str) -> None:
     trailing = (
         ("x-request-id", request_id(context)),
         ("retry-after", "2"),
+        ("x-ratelimit-remaining", "59"),
         ("grpc-status-details-bin", status.SerializeToString()),
     )
     await context.abort(code, message, trailing)
@@ -81,11 +82,13 @@ async def get_release(data: bytes, context: Any) -> bytes:
     if name.startswith("echo"):
         pairs = context.invocation_metadata()
         release.synopsis = json.dumps({key: value for key, value in pairs if isinstance(value, str)})
-    reuse = ("no-store", "") if name.startswith("private") else ("public, max-age=600", '"strong-0123"')
+    seconds = 1 if name.startswith("short") else 600
+    reuse = ("no-store", "") if name.startswith("private") else (f"public, max-age={seconds}", '"strong-0123"')
     context.set_trailing_metadata(
         (
             ("x-request-id", request_id(context)),
             ("x-ratelimit-limit", "60"),
+            ("set-cookie", "session=mine"),
             ("cache-control", reuse[0]),
             *((("etag", reuse[1]),) if reuse[1] else ()),
             ("vary", "accept-language" if name.startswith("odd") else "authorization, x-ani-country, x-revision"),
