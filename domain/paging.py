@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from domain.kernel import InvalidArgument
 
@@ -36,8 +37,8 @@ def page_place(token: str, *, binding: str) -> tuple[datetime, str] | None:
         if mark != _mark(place, binding):
             raise PageTokenInvalid(field="page_token")
         microseconds, item_id = json.loads(place)
-        return EPOCH + timedelta(microseconds=microseconds), str(item_id)
-    except (binascii.Error, ValueError, TypeError, OverflowError) as fault:
+        return EPOCH + timedelta(microseconds=microseconds), str(UUID(item_id))
+    except (binascii.Error, ValueError, TypeError, AttributeError, OverflowError) as fault:
         raise PageTokenInvalid(field="page_token") from fault
 
 

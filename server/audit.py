@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
-from domain.kernel import Refusal
 from server.pipeline.front import StaffCall
 from server.telemetry.redaction import redacted
 
@@ -60,7 +59,7 @@ class AuditTrail:
         )
         try:
             await self._store.record(entry)
-        except Refusal:
+        except Exception:  # whatever it is must not become the answer of a call that is over
             log.exception("an entry of the audit log could not be stored", extra={"entry": _fields(entry)})
 
 

@@ -48,5 +48,15 @@ class PostgresAudit:
 
     async def record(self, entry: Entry) -> None:
         """Raises DatabaseUnavailable."""
+        values = {name: getattr(entry, name) for name in FIELDS}
         async with self._open() as connection:
-            await _RECORD.execute(connection, **{name: getattr(entry, name) for name in FIELDS})
+            await _RECORD.execute(connection, **values | {"request": _storable(entry.request)})
+
+
+def _storable(value: Any) -> Any:
+    """Show the one character that PostgreSQL cannot keep by its symbol: a request that was refused for it is kept too."""
+    if isinstance(value, str):
+        return value.replace("\0", "\u2400")
+    if isinstance(value, dict):
+        return {_storable(name): _storable(one) for name, one in value.items()}
+    return [_storable(one) for one in value] if isinstance(value, list) else value

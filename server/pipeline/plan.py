@@ -63,6 +63,9 @@ class Plan:
             message.ParseFromString(data)
         except DecodeError as fault:
             raise RequestMalformed(message=self.request.DESCRIPTOR.name) from fault
+        # No text may hold it, since PostgreSQL keeps none that does. Where no byte is zero there is none to be looked for.
+        if b"\0" in data and (nul := [Violation(path, "must not contain U+0000", "string.nul") for path in _with_nul(message)]):
+            raise RequestInvalid(nul)
         violations = VALIDATOR.collect_violations(message)
         if violations:
             named = [Violation(_path(v.proto.field), v.proto.message, v.proto.rule_id) for v in violations]
@@ -176,6 +179,23 @@ def _values(message: Any, steps: list[str]) -> list[Any]:
 def _field(message: Any, field: Any) -> Iterable[Any]:
     value = getattr(message, field.name)
     return value if field.is_repeated else (value,)
+
+
+def _with_nul(message: Message, before: str = "") -> Iterator[str]:
+    """Name the fields of a message, at any depth, whose text holds U+0000."""
+    for field, value in message.ListFields():
+        name = f"{before}{field.name}"
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            elements = [(f"{name}[{key}]", one) for key, one in value.items()] + [(name, key) for key in value]
+        elif field.is_repeated:
+            elements = [(f"{name}[{index}]", one) for index, one in enumerate(value)]
+        else:
+            elements = [(name, value)]
+        for place, one in elements:
+            if isinstance(one, Message):
+                yield from _with_nul(one, f"{place}.")
+            elif isinstance(one, str) and "\0" in one:
+                yield place
 
 
 def _path(path: Any) -> str:

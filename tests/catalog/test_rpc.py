@@ -173,6 +173,20 @@ class TestCreateRelease:
         wrong = {"release.alias", "release.titles[0].language", "release.titles[0].text", "release.kind", "release.status"}
         assert wrong <= set(refused.fields)
 
+    async def test_takes_no_text_that_cannot_be_kept_and_still_keeps_the_try(
+        self, served: Served, token: Token, database_url: str
+    ) -> None:
+        """C3: PostgreSQL keeps no U+0000, whatever a field's own rules allow."""
+        titles = [release_pb2.LocalizedTitle(language="en", text="Wind"), release_pb2.LocalizedTitle(language="ja", text="\0")]
+        release = a_message(titles=titles, synopsis="wind\0", genres=[genre_pb2.Genre(genre_id="drama", name="\0")])
+
+        refused = await refusal(served.catalog.CreateRelease(pb.CreateReleaseRequest(release=release), metadata=token(Role.EDITOR)))
+
+        connection = await asyncpg.connect(database_url)
+        assert "INVALID_ARGUMENT" == await connection.fetchval("SELECT code FROM platform.audit_log")
+        await connection.close()
+        assert {"release.titles[1].text", "release.synopsis", "release.genres[0].name"} == set(refused.fields)
+
     async def test_has_one_effect_however_often_it_is_sent(self, served: Served, token: Token, database_url: str) -> None:
         """E4: fifty at once, one release, one answer."""
         request = pb.CreateReleaseRequest(release=a_message())

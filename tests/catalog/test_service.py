@@ -27,7 +27,7 @@ from domain.catalog.model import (
 )
 from domain.catalog.service import Catalog
 from domain.kernel import Page, new_id
-from domain.paging import PageTokenInvalid
+from domain.paging import PageTokenInvalid, page_token
 from domain.visibility import Publication
 from tests.builders import GUEST, NOON, a_draft, a_release, a_viewer, an_editor
 
@@ -156,7 +156,12 @@ class TestListReleases:
             await catalog.create_release(a_release())
         _, token = await catalog.list_releases(Filter(), Page(1), viewer=GUEST)
 
-        for wanted, forged in [(Filter(year_from=2000), token), (Filter(), token[:-3]), (Filter(), "####"), (Filter(), "A" * 64)]:
+        strange = page_token(NOON, "no id\0", binding=Filter().binding)
+
+        for wanted, forged in [
+            (Filter(year_from=2000), token),
+            *((Filter(), one) for one in (token[:-3], "####", "A" * 64, strange)),
+        ]:
             with pytest.raises(PageTokenInvalid):
                 await catalog.list_releases(wanted, Page(1, forged), viewer=GUEST)
 

@@ -30,3 +30,24 @@ class TestRecord:
         kept = {name: value for name, value in row.items() if name != "entry_id"}
         assert kept == {name: getattr(entry, name) for name in kept}
         assert 10 == len(kept)
+
+    async def test_keeps_a_request_with_what_postgresql_cannot_keep(self, database: Database) -> None:
+        request = {"release": {"synopsis": "wind\0", "titles": [{"text": "\0"}]}}
+        entry = Entry(
+            time=NOON,
+            request_id="0af7651916cd43dd8448eb22",
+            method="/ani.catalog.v1.CatalogService/CreateRelease",
+            account_id="0191d7a0-0000-7000-8000-000000000001",
+            role="EDITOR",
+            address="192.0.2.1",
+            request=request,
+            code="INVALID_ARGUMENT",
+            reason="REQUEST_INVALID",
+            duration_seconds=0.0125,
+        )
+
+        await PostgresAudit(database).record(entry)
+
+        async with database.reads(bare)() as connection:
+            (row,) = await connection.fetch("SELECT request FROM platform.audit_log")
+        assert row["request"] == {"release": {"synopsis": "wind\u2400", "titles": [{"text": "\u2400"}]}}
