@@ -61,10 +61,13 @@ def document(image: bytes, *, version: str) -> Json:
     schemas = Schemas(image)
     found = [method for method in methods(image) if method.bindings]
     paths: dict[str, Json] = {}
+    shown: dict[str, str] = {}
     for method in found:
         for number, binding in enumerate(method.bindings):
-            operation = _Operation(schemas, method, binding).render(number)
-            paths.setdefault(_path(binding.path), {})[binding.verb.lower()] = operation
+            # Paths that differ in nothing but the names of their variables are one and the same: the first one's names are taken.
+            path = shown.setdefault(VARIABLE.sub("{}", binding.path), _path(binding.path))
+            operation = _Operation(schemas, method, binding, _variables(path)).render(number)
+            paths.setdefault(path, {})[binding.verb.lower()] = operation
     for name in (STATUS, *DETAILS):
         schemas.message(schemas.descriptor(name))
     return {
@@ -85,10 +88,11 @@ def document(image: bytes, *, version: str) -> Json:
 class _Operation:
     """One way to call one method."""
 
-    def __init__(self, schemas: Schemas, method: Method, binding: Binding) -> None:
+    def __init__(self, schemas: Schemas, method: Method, binding: Binding, variables: list[str]) -> None:
         self._schemas = schemas
         self._method = method
         self._binding = binding
+        self._variables = variables
         self._policy = method.policy or policy_pb2.Policy()
         self._request = schemas.descriptor(method.request)
 
@@ -132,9 +136,9 @@ class _Operation:
             yield "**Repeating** it does no harm: a lost answer can be asked for once more."
 
     def _path_parameters(self) -> Iterator[Json]:
-        for name in _variables(self._binding.path):
+        for shown, name in zip(self._variables, _variables(self._binding.path), strict=True):
             field = _resolve(self._request, name)
-            yield {"name": name, "in": "path", "required": True} | _described(self._schemas.field(field))
+            yield {"name": shown, "in": "path", "required": True} | _described(self._schemas.field(field))
 
     def _query_parameters(self) -> Iterator[Json]:
         if self._binding.body == "*":
@@ -224,7 +228,11 @@ def _variables(template: str) -> list[str]:
 
 
 def _path(template: str) -> str:
-    return VARIABLE.sub(r"{\1}", template)
+    """Write a path for tools, which want no dots in the names of its variables."""
+    names = _variables(template)
+    short = [name.rpartition(".")[2] for name in names]
+    chosen = iter(short if len(set(short)) == len(short) else (name.replace(".", "_") for name in names))
+    return VARIABLE.sub(lambda _: f"{{{next(chosen)}}}", template)
 
 
 def _short(service: str) -> str:

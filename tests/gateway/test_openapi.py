@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.contract import GEN, methods
-from gateway.openapi import document
+from gateway.openapi import VARIABLE, document
 
 Json = dict[str, Any]
 
@@ -43,9 +43,18 @@ class TestDocument:
         assert openapi["info"]["version"] == "1.2.3"
 
     def test_has_every_binding_of_the_contract(self, openapi: Json, image: bytes) -> None:
-        described = {(verb.upper(), path) for path, item in openapi["paths"].items() for verb in item}
+        described = {(verb.upper(), VARIABLE.sub("{}", path)) for path, item in openapi["paths"].items() for verb in item}
 
-        assert described == {(binding.verb, binding.path) for method in methods(image) for binding in method.bindings}
+        assert described == {
+            (binding.verb, VARIABLE.sub("{}", binding.path)) for method in methods(image) for binding in method.bindings
+        }
+
+    def test_has_each_path_once_whatever_its_variables_are_called(self, openapi: Json) -> None:
+        assert openapi["paths"]["/v1/releases/{release}"].keys() == {"get", "patch", "delete"}
+        assert len({VARIABLE.sub("{}", path) for path in openapi["paths"]}) == len(openapi["paths"])
+        for path, item in openapi["paths"].items():
+            for operation in item.values():
+                assert VARIABLE.findall(path) == [p["name"] for p in operation["parameters"] if p["in"] == "path"]
 
     def test_names_each_operation_once(self, openapi: Json) -> None:
         names = [operation["operationId"] for item in openapi["paths"].values() for operation in item.values()]
@@ -110,13 +119,11 @@ class TestSchema:
         assert kind["not"] == {"enum": ["RELEASE_KIND_UNSPECIFIED"]}
 
     def test_asks_for_nothing_in_a_partial_update(self, openapi: Json) -> None:
-        body = openapi["paths"]["/v1/releases/{release.release_id}"]["patch"]["requestBody"]["content"]["application/json"][
-            "schema"
-        ]
+        body = openapi["paths"]["/v1/releases/{release}"]["patch"]["requestBody"]["content"]["application/json"]["schema"]
 
         assert "required" not in schema(openapi, body["$ref"].rpartition("/")[2])
         assert "alias" in schema(openapi, "ani.catalog.v1.Release")["required"]
-        assert parameters(openapi, "/v1/releases/{release.release_id}", "patch")["update_mask"]["required"]
+        assert parameters(openapi, "/v1/releases/{release}", "patch")["update_mask"]["required"]
 
     def test_knows_that_one_of_several_excludes_the_others(self, openapi: Json) -> None:
         message = schema(openapi, "ani.catalog.v1.WatchReleasesResponse")
