@@ -12,7 +12,7 @@ TESTS := $(if $(strip $(ARGS)),$(ARGS),-n 2 --dist loadfile)
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup run test check fmt lint types e2e faults bench protos release lock
+.PHONY: help setup run test check fmt lint types e2e faults bench protos revision release lock
 
 help: ## Tell what there is to do
 	@echo 'make TARGET; options are passed on by ARGS, as in: make test ARGS="tests/catalog -k list"'
@@ -57,6 +57,9 @@ faults: $(VENV)/dev gen/fingerprint ## Kill, cut and fill the parts under load
 
 bench: $(VENV)/dev gen/fingerprint ## Measure, into docs/performance.md
 	$(PY) -m tests.bench $(ARGS)
+
+revision: $(VENV)/dev ## Draft a migration of what the tables in the code have more: NAME="add a note to genres"
+	$(PY) -m migrations $(NAME)
 
 protos: $(VENV)/embedded gen/fingerprint ## Pack the contract with its imports into dist/
 	$(PY) proto/pack.py

@@ -67,12 +67,14 @@ async def downgrade(url: str, revision: str, *, tell: Callable[[str], None] = lo
     await _migrate(url, lambda config: command.downgrade(config, revision), tell)
 
 
-async def draft(url: str, message: str) -> None:
-    """Write a new revision that holds what the tables in the code have beyond those of an up-to-date database."""
+async def draft(url: str, message: str) -> Path:
+    """Write a migration to what the tables in the code have beyond those of an up-to-date database; return its file."""
     from alembic import command
 
     number = datetime.now(UTC).strftime("%Y%m%d%H%M")
     await _migrate(url, lambda config: command.revision(config, message, autogenerate=True, rev_id=number), log.info)
+    (path,) = (HOME / "versions").glob(f"{number}_*.py")
+    return path
 
 
 async def drift(url: str) -> list[Any]:

@@ -64,12 +64,18 @@ async def migrated(the_engines: Engines, request: pytest.FixtureRequest) -> Asyn
 
 
 @pytest.fixture
-def one_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """One more migration than there are."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the migrations, to be added to."""
     home = tmp_path / "migrations"
     shutil.copytree(migrate.HOME, home, ignore=shutil.ignore_patterns("__pycache__"))
-    (home / "versions" / "999912312359_extra.py").write_text(EXTRA.format(head=migrate.head()))
     monkeypatch.setattr(migrate, "HOME", home)
+    return home
+
+
+@pytest.fixture
+def one_more(home: Path) -> str:
+    """One more migration than there are."""
+    (home / "versions" / "999912312359_extra.py").write_text(EXTRA.format(head=migrate.head()))
     return "999912312359"
 
 
@@ -97,6 +103,33 @@ class TestHistory:
         await connection.close()
 
         assert [] != await migrate.drift(migrated)
+
+    async def test_gives_every_foreign_key_an_index(self, migrated: str) -> None:
+        connection = await asyncpg.connect(migrated)
+        rows = await connection.fetch(
+            """
+            SELECT conrelid::regclass::text AS table, conname AS name FROM pg_constraint
+            WHERE contype = 'f' AND NOT EXISTS (
+                SELECT FROM pg_index WHERE indrelid = conrelid AND (indkey::int2[])[0:cardinality(conkey) - 1] @> conkey
+            )
+            """
+        )
+        await connection.close()
+
+        assert [] == [f"{row['table']} {row['name']}" for row in rows]
+
+
+class TestDraft:
+    async def test_starts_from_what_every_migration_needs(self, migrated: str, home: Path) -> None:
+        before = migrate.head()
+
+        path = await migrate.draft(migrated, "add nothing")
+
+        text = path.read_text()
+        compile(text, path, "exec")
+        assert path.stem.partition("_")[0] == migrate.head() > before
+        assert f"down_revision = '{before}'" in text
+        assert 2 == text.count("SET LOCAL lock_timeout")
 
 
 class TestMigrate:

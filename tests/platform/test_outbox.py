@@ -252,6 +252,11 @@ class TestDeliver:
 
         assert 1 == (await box.depth()).dead
 
+    async def test_g5_of_what_a_restored_database_never_heard_of_does_nothing(self, box: PostgresOutbox, counter: Counter) -> None:
+        await Deliveries(box, [counter.reaction]).deliver("0191d7a0-0000-7000-8000-000000000001")
+
+        assert [] == counter.tries
+
     async def test_lets_one_consumer_fail_without_the_other(
         self, box: PostgresOutbox, database: Database, counter: Counter
     ) -> None:
