@@ -47,8 +47,7 @@ class ConcurrentChange(Conflict):
 
 
 GIVEN_UP = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, asyncpg.InvalidCachedStatementError)
-UNREACHABLE = (
-    OSError,
+AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
@@ -59,8 +58,12 @@ UNREACHABLE = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.TargetServerAttributeNotMatched,
 )
+UNREACHABLE = (OSError, *AWAY)
 # Raised before anything is sent, for a connection that is closed or not what it should be.
 OF_THE_CLIENT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+# After these nobody can tell what a connection does next: one that waited too long for an answer may still get it, and one that was
+# told of its end while it was idle takes that for an answer.
+BROKEN = (OSError, asyncpg.InternalClientError)
 FAULTS = (*UNREACHABLE, *OF_THE_CLIENT, asyncpg.PostgresError)
 
 
@@ -183,9 +186,6 @@ class Database:
 
     async def give_up(self, connection: Connection, fault: BaseException, *, own: bool) -> Unavailable | Conflict | None:
         """Give back a connection on which something failed; return what that means to callers, or None when it is theirs."""
-        if isinstance(fault, asyncpg.InternalClientError):
-            # It was told of its end while it was idle, and takes that for the answer.
-            _terminate(connection)
         lost = _is_lost(connection)
         if own:
             await self.release(connection)
@@ -201,7 +201,8 @@ class Database:
     def _refusal(self, fault: BaseException, *, lost: bool) -> Unavailable | Conflict | None:
         if isinstance(fault, GIVEN_UP):
             return ConcurrentChange()
-        if isinstance(fault, UNREACHABLE) or (lost and isinstance(fault, OF_THE_CLIENT)):
+        # A connection in order had no part in an OSError: that comes from something else its user does.
+        if isinstance(fault, AWAY) or (lost and isinstance(fault, (OSError, *OF_THE_CLIENT))):
             if time.monotonic() > self._next_complaint:
                 log.warning("the database does not answer: %s", str(fault) or type(fault).__name__)
                 self._next_complaint = time.monotonic() + COMPLAINT_SECONDS
@@ -234,6 +235,8 @@ class _Reading(Generic[Store]):
                 await self._database.put_back(self._own)
             return
         connection = self._own or self._database.joined()
+        if self._own is not None and isinstance(fault, BROKEN):
+            _terminate(self._own)
         if connection and (refused := await self._database.give_up(connection, fault, own=self._own is not None)):
             raise refused from fault
 

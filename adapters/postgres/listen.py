@@ -51,6 +51,7 @@ class Listener:
         self._url = url
         self._application = application
         self._bells: dict[str, Bell] = {}
+        self._deaf = False
 
     def bell(self, channel: str) -> Bell:
         """Return the bell of a channel; ask before `run`."""
@@ -62,7 +63,9 @@ class Listener:
             try:
                 await self._listen()
             except (*UNREACHABLE, asyncpg.InterfaceError) as fault:
-                log.warning("not hearing the database: %s", str(fault) or type(fault).__name__)
+                if not self._deaf:
+                    log.warning("not hearing the database: %s", str(fault) or type(fault).__name__)
+                self._deaf = True
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen(self) -> None:
@@ -77,6 +80,9 @@ class Listener:
             connection.add_termination_listener(lambda _: lost.set())
             for channel, bell in self._bells.items():
                 await connection.add_listener(channel, lambda *_, bell=bell: bell.ring())
+            if self._deaf:
+                log.info("hearing the database again")
+            self._deaf = False
             for bell in self._bells.values():
                 bell.ring()
             while not lost.is_set():

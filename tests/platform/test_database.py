@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import asyncpg
@@ -54,6 +54,11 @@ def altered(database: Database) -> Alter:
 async def count(database: Database) -> int:
     async with database.reads(bare)() as connection:
         return int(await connection.fetchval(COUNT))
+
+
+async def change(database: Database) -> None:
+    async with database.begins(bare)() as connection:
+        await connection.execute(ADD, "drama")
 
 
 async def answers(database: Database) -> bool:
@@ -250,6 +255,14 @@ class TestFaults:
         await database.check()
         await database.close()
 
+    async def test_a_fault_of_something_else_stays_what_it_is(self, database: Database) -> None:
+        with pytest.raises(FileNotFoundError):
+            async with database.begins(bare)():
+                raise FileNotFoundError
+        with pytest.raises(TimeoutError):
+            async with database.ambient(), database.reads(bare)():
+                raise TimeoutError
+
     async def test_a_server_that_is_not_there_is_found_out_with_the_first_call(self) -> None:
         database = await Database.connect("postgresql://ani@/ani?host=/nowhere")
         with pytest.raises(DatabaseUnavailable):
@@ -335,14 +348,17 @@ class TestOutage:
         await until(lambda: answers(database), seconds=5.0)
         await database.close()
 
-    async def test_a_frozen_server_is_given_up_after_its_patience(self, own_postgres: OwnPostgres) -> None:
+    @pytest.mark.parametrize("work", [Database.check, change])
+    async def test_a_frozen_server_is_given_up_after_its_patience(
+        self, own_postgres: OwnPostgres, work: Callable[[Database], Awaitable[None]]
+    ) -> None:
         database = await Database.connect(own_postgres.url, size=2, patience=0.2)
-        await database.check()
+        await asyncio.gather(database.check(), database.check())
 
         own_postgres.freeze()
         try:
             began = time.monotonic()
-            outcomes = await asyncio.gather(*(database.check() for _ in range(20)), return_exceptions=True)
+            outcomes = await asyncio.gather(*(work(database) for _ in range(20)), return_exceptions=True)
             told = time.monotonic() - began
         finally:
             own_postgres.thaw()

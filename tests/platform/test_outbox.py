@@ -282,6 +282,17 @@ class TestDeliver:
 
         assert (1, 0) == ((await box.depth()).pending, (await box.depth()).dead)
 
+    async def test_gives_up_on_a_fault_that_only_looks_like_an_outage(self, box: PostgresOutbox, database: Database) -> None:
+        async def refuse(_event: Counted, _event_id: str) -> None:
+            raise ConnectionRefusedError
+
+        await record(database, 1)
+
+        deliveries = Deliveries(box, [Reaction("tests.refused", Counted, refuse)], tries=2, pause=lambda _: 0.0)
+        await deliver_all(box, deliveries)
+
+        assert 1 == (await box.depth()).dead
+
     async def test_cut_off_by_the_end_of_the_worker_is_given_back(self, box: PostgresOutbox, database: Database) -> None:
         begun = asyncio.Event()
 
