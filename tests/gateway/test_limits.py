@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import grpc
@@ -63,6 +63,24 @@ class TestSize:
 
         assert answer.status_code == 200
 
+    async def test_of_a_body_is_not_hidden_by_sending_it_in_parts(self, http: httpx.AsyncClient) -> None:
+        async def parts() -> AsyncIterator[bytes]:
+            for _ in range(30):
+                yield b" " * 100_000
+
+        answer = await http.post("/v1/releases", content=parts())
+
+        assert answer.status_code == 413
+
+    @pytest.mark.parametrize(
+        "body", ["[" * 100_000, '{"titles":[' * 5_000, '{"alias":"' + "\\u0000" * 100_000], ids=["[", "{", "0"]
+    )
+    async def test_of_a_body_counts_its_depth(self, http: httpx.AsyncClient, body: str) -> None:
+        answer = await http.post("/v1/releases", content=body)
+
+        assert answer.status_code == 400
+        assert answer.json()["code"] == 3
+
     async def test_of_headers_is_bounded(self, http: httpx.AsyncClient) -> None:
         answer = await http.get("/v1/genres", headers={"x-large": "x" * 15_000})
 
@@ -106,6 +124,15 @@ class TestTime:
         assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
         assert b'"REQUEST_TOO_SLOW"' in answers[0]
         assert 4 < time.monotonic() - began < 8
+
+    def test_for_a_body_runs_out(self, open_gateway: Open, changed_contract: Callable[..., Path]) -> None:
+        running = open_gateway(servers=1, contract=changed_contract("CreateRelease", seconds=-1))
+        with socket.create_connection(("127.0.0.1", running.gateway.port), timeout=10) as one:
+            one.sendall(b'POST /v1/releases HTTP/1.1\r\nhost: ani\r\ncontent-length: 500\r\n\r\n{"alias": ')
+            answer = one.recv(4096)
+
+        assert answer.startswith((b"HTTP/1.1 408", b"HTTP/1.1 504"))
+        assert "cluster.servers.upstream_rq_total: 0" in running.admin("/stats?filter=cluster.servers.upstream_rq_total")
 
     async def test_for_a_hung_server_runs_out(self, open_gateway: Open, changed_contract: Callable[..., Path]) -> None:
         running = open_gateway(servers=1, contract=changed_contract("GetRelease", seconds=-1))
@@ -215,10 +242,19 @@ class TestConnection:
 
         assert httpx.get(f"{running.url}/v1/genres").status_code == 200
 
-    async def test_number_is_bounded(self, open_gateway: Open) -> None:
+    def test_number_is_bounded(self, open_gateway: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("gateway.envoy.CONNECTIONS", 10)
         running = open_gateway(servers=1)
+        wires = [socket.create_connection(("127.0.0.1", running.gateway.port), timeout=10) for _ in range(20)]
 
-        assert "4000" in running.admin("/config_dump?resource=bootstrap") or "4000" in running.admin("/config_dump")
+        refused = [one for one in wires[10:] if ended(one, 2)]
+        wires[0].sendall(b"GET /v1/genres HTTP/1.1\r\nhost: ani\r\n\r\n")
+        answer = wires[0].recv(4096)
+        for one in wires:
+            one.close()
+
+        assert len(refused) == 10
+        assert answer.startswith(b"HTTP/1.1 200")
 
 
 class TestServers:
