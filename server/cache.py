@@ -12,6 +12,10 @@ from typing import Protocol
 # How stale an answer of another process's making may be while drops cannot be heard of.
 DEAF_SECONDS = 2.0
 ENTRY_OVERHEAD = 700
+# An answer larger than this part of the memory would drive out too many others.
+LARGEST_PART = 8
+# Loads take less time than it takes to drop so many tags.
+REMEMBERED_DROPS = 4096
 
 
 @dataclass(slots=True)
@@ -91,7 +95,9 @@ class AnswerCache:
         self._by_tag: dict[str, set[tuple[str, bytes]]] = {}
         self._flights: dict[tuple[str, bytes], _Flight] = {}
         self._deaf = False
-        self._drops = 0
+        # Drops are counted; of each tag that was dropped of late, which one it was. Loads that began before `_unsure` are not kept.
+        self._drops = self._unsure = 0
+        self._dropped: dict[str, int] = {}
         self.revision = 0
         self.local_hits = self.shared_hits = self.misses = self.evictions = 0
 
@@ -109,7 +115,7 @@ class AnswerCache:
         flight = self._flights.get(key)
         if flight is None or flight.revision < revision:
             task = asyncio.ensure_future(self._fetch(key, revision, ttl, handle))
-            flight = self._flights[key] = _Flight(task, max(revision, self.revision))
+            flight = self._flights[key] = _Flight(task, revision)
             task.add_done_callback(lambda _: self._land(key, task))
         flight.waiting += 1
         try:
@@ -129,7 +135,7 @@ class AnswerCache:
 
     async def _fetch(self, key: tuple[str, bytes], revision: int, ttl: float, handle: Callable[[], Awaitable[Answer]]) -> Entry:
         shared_key = hashlib.blake2b(key[0].encode() + b"\0" + key[1], digest_size=16).digest()
-        drops, known = self._drops, max(self.revision, revision)
+        began, known = self._drops, max(self.revision, revision)
         found = await self._shared.get(shared_key)
         kept = found[1] if found else None
         if kept is not None and kept.revision >= revision:
@@ -138,16 +144,19 @@ class AnswerCache:
         else:
             self.misses += 1
             answer = await handle()
-            entry = _entry(answer.body, answer.tags, self._clock() + ttl, known)
+            # Out of reach: of the drops of others, who knows which will be heard.
+            entry = _entry(answer.body, answer.tags, self._clock() + (ttl if found else min(ttl, DEAF_SECONDS)), known)
             if found:
                 await self._shared.put(shared_key, answer, clock=found[0], ttl=ttl, revision=known)
         # What was dropped while this was loading may be in it: it answers those who asked before, and is not kept.
-        if drops == self._drops:
+        if began >= self._unsure and all(self._dropped.get(tag, 0) <= began for tag in entry.tags):
             self._keep(key, entry)
         return entry
 
     def _keep(self, key: tuple[str, bytes], entry: Entry) -> None:
         self._forget(key)
+        if entry.size > self._limit // LARGEST_PART:
+            return
         if self._deaf:
             entry.expires = min(entry.expires, self._clock() + DEAF_SECONDS)
         self._entries[key] = entry
@@ -186,8 +195,12 @@ class AnswerCache:
         self._drops += 1
         self._flights.clear()  # whoever comes now must not join a call that began before the drop
         for tag in tags:
+            self._dropped.pop(tag, None)  # to be the youngest
+            self._dropped[tag] = self._drops
             for key in tuple(self._by_tag.get(tag, ())):
                 self._forget(key)
+        while len(self._dropped) > REMEMBERED_DROPS:
+            self._unsure = self._dropped.pop(next(iter(self._dropped)))
 
     async def drop(self, tags: Iterable[str], revision: int) -> None:
         """Forget answers here in the same breath, and in every other process by publication."""
@@ -209,6 +222,7 @@ class AnswerCache:
 
     def clear(self) -> None:
         self._drops += 1
+        self._unsure = self._drops
         self._flights.clear()
         self._entries.clear()
         self._by_tag.clear()

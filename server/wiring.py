@@ -104,7 +104,7 @@ async def _machinery(settings: Settings, process: str, database: Database, valke
     limiter.start()
     stack.push_async_callback(limiter.close)
     verifier = TokenVerifier(TokenKeys.open(keys(settings)), issuer=settings.token_issuer, audience=settings.token_audience)
-    cache = _cache(settings, valkey) if settings.cache else None
+    cache = _cache(settings, valkey, stack) if settings.cache else None
     metrics = Metrics()
     calls = CallLog(metrics, SINK if settings.log_level in {"debug", "info"} else None, process=process)
     follow(metrics, limiter, quotas, cache)
@@ -136,9 +136,10 @@ def _tracing(settings: Settings, process: str, stack: AsyncExitStack) -> Tracing
     return spans
 
 
-def _cache(settings: Settings, valkey: Valkey) -> AnswerCache:
+def _cache(settings: Settings, valkey: Valkey, stack: AsyncExitStack) -> AnswerCache:
     """Return the cache of this process over the shared one, whose entries are only read by processes of the same release."""
     shared = ValkeyCache(valkey, release=version("ani"))
+    stack.push_async_callback(shared.close)
     cache = AnswerCache(shared, megabytes=settings.cache_megabytes)
     shared.listen(cache.heard, connected=cache.hear_again, lost=cache.deafen)
     return cache

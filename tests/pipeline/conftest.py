@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,11 +15,15 @@ from server.call import Call
 from server.pipeline.front import Machinery
 from server.settings import Settings
 from tests.pipeline import contract
-from tests.platform.conftest import OwnValkey, eventually, own_valkey  # noqa: F401 - fixtures
+from tests.platform.conftest import OwnValkey, own_valkey  # noqa: F401 - a fixture
 from tests.serving import Metadata, Served, serving
 
 Doing = Callable[[Any, Call], Any]
 Start = Callable[..., Awaitable["Probe"]]
+Eventually = Callable[..., Coroutine[Any, Any, None]]
+Token = Callable[..., Metadata]
+# For what takes a moment, on a machine that may be busy with other things.
+PATIENCE_SECONDS = 20.0
 
 
 class Probe:
@@ -56,9 +60,22 @@ class Probe:
         )
         return multicallable(self.Request(**fields) if request is None else request, metadata=metadata, timeout=timeout)
 
+    async def listening(self) -> Probe:
+        """Wait until drops are heard, or known not to be: whatever was kept before is dropped then."""
+        cache = self.machinery.cache
+        await until(lambda: cache is None or cache._drops or cache._deaf)
+        return self
+
     def count(self, method: str) -> int:
         """Return how often a method was reached."""
         return sum(name == method for name, _, _ in self.asked)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not holds():  # noqa: ASYNC110 - what is waited for knows of no event
+            await asyncio.sleep(0.002)
 
 
 class _Servicer:
@@ -96,9 +113,14 @@ def _bytes(request: Any) -> Any:
 
 
 @pytest.fixture
-def probe(served: Served) -> Probe:
+def eventually() -> Eventually:
+    return until
+
+
+@pytest.fixture
+async def probe(served: Served) -> Probe:
     """ProbeService on the test's server."""
-    return Probe(served)
+    return await Probe(served).listening()
 
 
 @pytest.fixture
@@ -108,6 +130,6 @@ async def start(settings: Settings, tmp_path_factory: pytest.TempPathFactory) ->
 
         async def start_one(chosen: Settings = settings) -> Probe:
             address = f"unix:{tmp_path_factory.mktemp('s')}/s"
-            return Probe(await stack.enter_async_context(serving(chosen, address)))
+            return await Probe(await stack.enter_async_context(serving(chosen, address))).listening()
 
         yield start_one

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -12,10 +11,9 @@ from google.protobuf.descriptor import MethodDescriptor
 from ani.options.v1 import policy_pb2
 from domain.kernel import Role
 from server.wiring import SERVICES
-from tests.pipeline.conftest import Probe
-from tests.serving import Metadata, Served, refusal
+from tests.pipeline.conftest import Probe, Token
+from tests.serving import Served, refusal
 
-Token = Callable[..., Metadata]
 METHODS = [method for service in SERVICES for method in service.methods]
 
 

@@ -27,10 +27,9 @@ from server import wiring
 from server.settings import Settings
 from server.viewer import Identification
 from tests.builders import NOON
-from tests.pipeline.conftest import Probe
-from tests.serving import Metadata, refusal
+from tests.pipeline.conftest import Probe, Token
+from tests.serving import refusal
 
-Token = Callable[..., Metadata]
 PEM, PUBLIC = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
 ACCOUNT = "0191d7a0-0000-7000-8000-0000000000aa"
 
