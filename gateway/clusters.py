@@ -9,6 +9,11 @@ from gateway.xds import Config, extension, typed
 SERVERS = "servers"
 INSIDE = "inside"
 INNER = "inner"
+# Under way at once for each server process: ordinary calls; streams, and what is shed last.
+CALLS = 128
+STREAMS = 1024
+# A name may stand for any number of servers.
+NAMED_SERVERS = 32
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -40,9 +45,7 @@ def servers(upstreams: tuple[str, ...]) -> Config:
         },
         # Health checks that fail everywhere tell of overload, not of death: then calls go on, and the servers shed them.
         "common_lb_config": {"healthy_panic_threshold": {"value": 10}},
-        "circuit_breakers": {
-            "thresholds": [{"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 4096, "max_retries": 500}]
-        },
+        "circuit_breakers": {"thresholds": _bounds(len(upstreams) if fixed else NAMED_SERVERS)},
         "per_connection_buffer_limit_bytes": 1024 * 1024,
     }
 
@@ -76,6 +79,15 @@ def address(upstream: str) -> Config:
         return {"pipe": {"path": upstream.removeprefix("unix:")}}
     host, _, port = upstream.rpartition(":")
     return {"socket_address": {"address": host.strip("[]"), "port_value": int(port)}}
+
+
+def _bounds(servers: int) -> list[Config]:
+    """Bound what is under way at once: beyond that calls would only wait in a queue that no server sees (ADR 0010)."""
+    common = {"max_connections": 1024, "max_pending_requests": 1024, "max_retries": 500}
+    return [
+        common | {"priority": "DEFAULT", "max_requests": servers * CALLS},
+        common | {"priority": "HIGH", "max_requests": servers * STREAMS},
+    ]
 
 
 def _http2() -> Config:

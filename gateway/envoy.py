@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from gateway import clusters, listeners, pages
@@ -11,9 +13,11 @@ from gateway.contract import methods
 from gateway.settings import Gateway
 from gateway.xds import MEGABYTE, Config, extension
 
-# Beyond either bound the gateway refuses, so that what is being served stays served.
+# Beyond either bound the gateway refuses, so that what is being served stays served. An idle connection takes 10 to 20 KB.
 CONNECTIONS = 4000
-HEAP = 224 * MEGABYTE
+SMALLEST_HEAP = 96 * MEGABYTE
+LARGEST_HEAP = 1024 * MEGABYTE
+CONTAINER = Path("/sys/fs/cgroup/memory.max")
 MONITOR = "envoy.resource_monitors"
 RUNTIME = {
     # A caller that breaks off what it asked for, over and over, is sent away.
@@ -60,7 +64,7 @@ def _overload() -> Config:
         "refresh_interval": "0.25s",
         "resource_monitors": [
             extension(f"{MONITOR}.global_downstream_max_connections", connections, max_active_downstream_connections=CONNECTIONS),
-            extension(f"{MONITOR}.fixed_heap", heap, max_heap_size_bytes=HEAP),
+            extension(f"{MONITOR}.fixed_heap", heap, max_heap_size_bytes=_heap()),
         ],
         "actions": [
             _action("shrink_heap", 0.9),
@@ -68,6 +72,14 @@ def _overload() -> Config:
             _action("stop_accepting_requests", 0.96),
         ],
     }
+
+
+def _heap() -> int:
+    """Return the memory that Envoy may fill: a quarter of the machine's, or of the container's."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):
+        memory = min(memory, int(CONTAINER.read_text()))
+    return max(SMALLEST_HEAP, min(memory // 4, LARGEST_HEAP))
 
 
 def _action(name: str, share: float) -> Config:

@@ -23,11 +23,14 @@ class Behavior:
     streaming: bool
     repeatable: bool
     seconds: float
+    critical: bool = False
 
     @property
     def name(self) -> str:
-        kind = "stream" if self.streaming else "unary"
-        return f"{kind} {'repeatable' if self.repeatable else 'once'}" + (f" {self.seconds:g} s" if self.seconds else "")
+        """Name it for the access log."""
+        words = ["stream" if self.streaming else "unary", "repeatable" if self.repeatable else "once"]
+        words += [f"{self.seconds:g} s"] if self.seconds else []
+        return " ".join([*words, *(["critical"] if self.critical else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,12 @@ def behavior(method: Method) -> Behavior:
         seconds = policy.timeout.ToTimedelta().total_seconds() + MARGIN_SECONDS
     else:
         seconds = 0.0 if method.streaming else USUAL_SECONDS + MARGIN_SECONDS
-    return Behavior(method.streaming, method.repeatable and not method.client_streaming, seconds)
+    return Behavior(
+        streaming=method.streaming,
+        repeatable=method.repeatable and not method.client_streaming,
+        seconds=seconds,
+        critical=policy.criticality == policy_pb2.CRITICALITY_CRITICAL,
+    )
 
 
 def addresses(methods: Iterable[Method]) -> Iterator[Address]:

@@ -1,10 +1,13 @@
-"""Envoy's own answers in the shape of all others: google.rpc.Status as JSON, with a reason and the right code."""
+"""Envoy's own answers in the shape of all others: google.rpc.Status with a reason and the right code, in JSON and in gRPC."""
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 
-from google.rpc import code_pb2
+from google.protobuf import any_pb2, duration_pb2, json_format
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gateway.xds import Config, extension, header
 
@@ -23,14 +26,28 @@ class Reply:
     reason: str
     message: str
     retry: bool = False
-    # A condition besides the status, as an expression in CEL.
+    # Whether it stands for every status from this one on.
+    beyond: bool = False
+    # Conditions besides the status: an expression in CEL, and one of Envoy's flags.
     when: str = ""
+    flag: str = ""
+    # The status that is sent, where it is another than Envoy's.
+    sent: int = 0
+    # Whether gRPC callers get it too.
+    native: bool = True
 
 
 REPLIES = (
+    Reply(503, "RESOURCE_EXHAUSTED", "OVERLOADED", "The server is overloaded.", retry=True, flag="UO", sent=429),
     Reply(400, "INVALID_ARGUMENT", "REQUEST_MALFORMED", AS_SAID, when="response.code_details.contains('grpc_json_transcode')"),
-    Reply(404, "NOT_FOUND", "PATH_UNKNOWN", "There is nothing at this path; /openapi.json lists what there is."),
-    Reply(405, "UNIMPLEMENTED", "VERB_NOT_ALLOWED", "This path does not take this verb; the allow header lists those it takes."),
+    Reply(404, "NOT_FOUND", "PATH_UNKNOWN", "There is nothing at this path; /openapi.json lists what there is.", native=False),
+    Reply(
+        405,
+        "UNIMPLEMENTED",
+        "VERB_NOT_ALLOWED",
+        "This path does not take this verb; the allow header lists those it takes.",
+        native=False,
+    ),
     Reply(408, "DEADLINE_EXCEEDED", "REQUEST_TOO_SLOW", "The request did not arrive in time."),
     Reply(413, "RESOURCE_EXHAUSTED", "REQUEST_TOO_LARGE", "The request's body is too large."),
     Reply(414, "INVALID_ARGUMENT", "PATH_TOO_LONG", "The request's path is too long."),
@@ -42,11 +59,22 @@ REPLIES = (
     Reply(502, "UNAVAILABLE", "SERVER_UNREACHABLE", "The servers are out of reach for now.", retry=True),
     Reply(503, "UNAVAILABLE", "SERVER_UNREACHABLE", "The servers are out of reach for now.", retry=True),
     Reply(504, "DEADLINE_EXCEEDED", "SERVER_TOO_SLOW", "The call took longer than it may take."),
+    Reply(
+        500,
+        "INTERNAL",
+        "GATEWAY_FAULT",
+        "Something went wrong at the gateway. Quote the request id when you report it.",
+        beyond=True,
+    ),
+    Reply(
+        400,
+        "INVALID_ARGUMENT",
+        "REQUEST_MALFORMED",
+        "The request is not valid HTTP, or not one that the gateway lets pass.",
+        beyond=True,
+    ),
 )
-REST = (
-    Reply(500, "INTERNAL", "GATEWAY_FAULT", "Something went wrong at the gateway. Quote the request id when you report it."),
-    Reply(400, "INVALID_ARGUMENT", "REQUEST_MALFORMED", "The request is not valid HTTP, or not one that the gateway lets pass."),
-)
+METHOD_UNKNOWN = Reply(404, "UNIMPLEMENTED", "METHOD_UNKNOWN", "There is no such method.")
 # What the transcoder has taken in hand looks like gRPC, but for the path that it came with.
 NOT_GRPC = {
     "or_filter": {
@@ -68,39 +96,58 @@ NOT_GRPC = {
 
 
 def local_replies() -> Config:
-    """Return the configuration; gRPC callers keep Envoy's text, which becomes their status message."""
-    exact = [_mapper(reply, "EQ") for reply in REPLIES]
-    return {"mappers": [*exact, *(_mapper(reply, "GE") for reply in REST), _late_for_grpc()]}
+    """Return the configuration; of several that fit the first is taken."""
+    return {"mappers": [*map(_json, REPLIES), *(_grpc(reply) for reply in (METHOD_UNKNOWN, *REPLIES) if reply.native)]}
 
 
-def _mapper(reply: Reply, operator: str) -> Config:
-    status = {"comparison": {"op": operator, "value": {"default_value": reply.status, "runtime_key": "none"}}}
-    conditions = [{"status_code_filter": status}, NOT_GRPC, *([_when(reply.when)] if reply.when else [])]
+def _json(reply: Reply) -> Config:
+    body = json_format.MessageToDict(_status(reply))
     mapper: Config = {
-        "filter": {"and_filter": {"filters": conditions}},
-        "body_format_override": {"json_format": status_body(reply), "content_type": "application/json"},
+        "filter": {"and_filter": {"filters": [*_conditions(reply), NOT_GRPC]}},
+        "body_format_override": {"json_format": body, "content_type": "application/json"},
     }
+    return mapper | _changes(reply, [header("retry-after", str(RETRY_SECONDS))] if reply.retry else [])
+
+
+def _grpc(reply: Reply) -> Config:
+    """Say the same to gRPC callers: left alone, Envoy would tell them of its upstreams, and of a timeout as of an outage."""
+    conditions = _conditions(reply)
+    details = base64.b64encode(_status(reply).SerializeToString()).decode().rstrip("=")
+    headers = [header("grpc-status", str(code_pb2.Code.Value(reply.code))), header("grpc-status-details-bin", details)]
+    mapper: Config = {
+        "filter": {"and_filter": {"filters": conditions}} if len(conditions) > 1 else conditions[0],
+        "body_format_override": {"text_format_source": {"inline_string": reply.message}},
+    }
+    return mapper | _changes(reply, headers)
+
+
+def _conditions(reply: Reply) -> list[Config]:
+    compared = {"op": "GE" if reply.beyond else "EQ", "value": {"default_value": reply.status, "runtime_key": "none"}}
+    found: list[Config] = [{"status_code_filter": {"comparison": compared}}]
+    if reply.when:
+        kind = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+        found.append({"extension_filter": extension("cel", kind, expression=reply.when)})
+    if reply.flag:
+        found.append({"response_flag_filter": {"flags": [reply.flag]}})
+    return found
+
+
+def _changes(reply: Reply, headers: list[Config]) -> Config:
+    changes: Config = {"headers_to_add": headers} if headers else {}
+    return changes | ({"status_code": reply.sent} if reply.sent else {})
+
+
+def _status(reply: Reply) -> status_pb2.Status:
+    """Return a refusal the way the servers' own are made."""
+    status = status_pb2.Status(code=code_pb2.Code.Value(reply.code), message=reply.message)
+    status.details.append(_packed(error_details_pb2.ErrorInfo(reason=reply.reason, domain=DOMAIN)))
     if reply.retry:
-        mapper["headers_to_add"] = [header("retry-after", str(RETRY_SECONDS))]
-    return mapper
+        delay = duration_pb2.Duration(seconds=RETRY_SECONDS)
+        status.details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    return status
 
 
-def _late_for_grpc() -> Config:
-    """Tell gRPC callers that time ran out: the usual translation of 504 would have them try again."""
-    status = {"comparison": {"op": "EQ", "value": {"default_value": 504, "runtime_key": "none"}}}
-    late = str(code_pb2.DEADLINE_EXCEEDED)
-    return {"filter": {"status_code_filter": status}, "headers_to_add": [header("grpc-status", late)]}
-
-
-def _when(expression: str) -> Config:
-    kind = "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
-    return {"extension_filter": extension("cel", kind, expression=expression)}
-
-
-def status_body(reply: Reply) -> Config:
-    """Return a refusal the way the servers' own are rendered."""
-    kind = "type.googleapis.com/google.rpc."
-    details: list[Config] = [{"@type": f"{kind}ErrorInfo", "reason": reply.reason, "domain": DOMAIN}]
-    if reply.retry:
-        details.append({"@type": f"{kind}RetryInfo", "retryDelay": f"{RETRY_SECONDS}s"})
-    return {"code": code_pb2.Code.Value(reply.code), "message": reply.message, "details": details}
+def _packed(message: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed

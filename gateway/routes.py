@@ -91,7 +91,7 @@ def _infrastructure(prefixes: Iterable[str]) -> Iterator[Config]:
         yield {
             "name": prefix,
             "match": {"prefix": prefix, "headers": [IS_GRPC]},
-            "route": _to_servers(Behavior(streaming=True, repeatable=True, seconds=0.0)),
+            "route": _to_servers(Behavior(streaming=True, repeatable=True, seconds=0.0, critical=True)),
             "typed_per_filter_config": switched(off=[TRANSCODER]),
         }
 
@@ -144,6 +144,8 @@ def _to_servers(kind: Behavior) -> Config:
     """Send a call to a server. No max_stream_duration: where that is set, Envoy forgets the timeout."""
     return {
         "cluster": SERVERS,
+        # Bounded by itself, so that a flood leaves room for it; streams would fill the bound of calls by just being open.
+        "priority": "HIGH" if kind.streaming or kind.critical else "DEFAULT",
         "timeout": f"{kind.seconds:g}s",
         "idle_timeout": STREAM_IDLE if kind.streaming else f"{kind.seconds:g}s",
         "retry_policy": _retries(kind),

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from google.rpc import status_pb2
 
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from tests.gateway.running import Open, Running, raw, until
@@ -156,6 +157,7 @@ class TestOutage:
         assert answer.status_code == 503
         assert answer.json()["code"] == 14
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert caught.value.details() == "The servers are out of reach for now."
 
     async def test_is_over_as_soon_as_a_server_is_back(self, open_gateway: Open) -> None:
         running = open_gateway(servers=1)
@@ -167,6 +169,38 @@ class TestOutage:
         until(lambda: httpx.get(f"{running.url}/v1/genres").status_code == 200)
 
         assert time.monotonic() - began < 3
+
+
+class TestFlood:
+    async def test_is_refused_at_once_beyond_what_the_servers_can_have_under_way(
+        self, open_gateway: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gateway.clusters.CALLS", 10)
+        running = open_gateway(servers=1)
+        limits = httpx.Limits(max_connections=40)
+        async with (
+            httpx.AsyncClient(base_url=running.url, limits=limits, timeout=20) as client,
+            grpc.aio.insecure_channel(running.target) as channel,
+        ):
+            work = [asyncio.create_task(client.get("/v1/releases/slow-3")) for _ in range(10)]
+            await asyncio.to_thread(until, lambda: at_work(running) == 10)
+            began = time.monotonic()
+            refused = await client.get("/v1/releases/bebop")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await raw(channel, GET)(pb.GetReleaseRequest(release="bebop").SerializeToString())
+            seconds = time.monotonic() - began
+            alive = await client.get("/live")
+            answers = await asyncio.gather(*work)
+
+        status = status_pb2.Status.FromString(dict(iter(caught.value.trailing_metadata()))["grpc-status-details-bin"])
+        assert refused.status_code == 429
+        assert [detail.get("reason", detail.get("retryDelay")) for detail in refused.json()["details"]] == ["OVERLOADED", "1s"]
+        assert refused.headers["retry-after"] == "1"
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (status.code, len(status.details)) == (8, 2)
+        assert seconds < 0.5
+        assert alive.status_code == 200
+        assert {answer.status_code for answer in answers} == {200}
 
 
 class TestGateway:
