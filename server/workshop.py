@@ -26,6 +26,7 @@ log = logging.getLogger("ani.worker")
 
 # Jobs may take their time where calls may not.
 PATIENCE_SECONDS = 30.0
+WAIT_SECONDS = 5.0
 # Besides the deliveries: relay, scheduler, and what looks at the outbox.
 SPARE_CONNECTIONS = 3
 KEPT = timedelta(days=7)
@@ -69,6 +70,7 @@ async def workshop(settings: Settings, assignment: Assignment | None = None) -> 
             size=settings.worker_threads + SPARE_CONNECTIONS,
             application="ani-worker",
             patience=PATIENCE_SECONDS,
+            wait=WAIT_SECONDS,
         )
         stack.push_async_callback(database.close)
         outbox = PostgresOutbox(database)

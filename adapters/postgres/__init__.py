@@ -70,18 +70,22 @@ FAULTS = (*UNREACHABLE, *OF_THE_CLIENT, asyncpg.PostgresError)
 class Database:
     """A pool of connections to one PostgreSQL; it heals by itself when the server was away."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, *, wait: float) -> None:
         self._pool = pool
+        self._wait = wait
         self._at_hand: list[Connection] = []
         self._waiting = 0
         self._closing = False
         self._next_complaint = 0.0
 
     @classmethod
-    async def connect(cls, url: str, *, size: int = 8, application: str = "ani", patience: float = 5.0) -> Database:
+    async def connect(
+        cls, url: str, *, size: int = 8, application: str = "ani", patience: float = 5.0, wait: float = ACQUIRE_SECONDS
+    ) -> Database:
         """Prepare a pool of at most this size; connections are made when they are needed, so the server may be away.
 
-        `patience` is what a statement may take in seconds, and half of what a transaction may idle.
+        In seconds, `patience` is what a statement may take and half of what a transaction may idle; `wait` is what it may take to
+        get a connection.
         """
         pool = asyncpg.create_pool(
             url,
@@ -89,7 +93,7 @@ class Database:
             max_size=size,
             max_queries=1_000_000_000,
             max_inactive_connection_lifetime=300.0,
-            timeout=ACQUIRE_SECONDS,
+            timeout=wait,
             # The server ends a slow statement; this is for a server that does not even do that.
             command_timeout=patience + 1.0,
             init=speak_plainly,
@@ -103,7 +107,7 @@ class Database:
             },
         )
         await pool
-        return cls(pool)
+        return cls(pool, wait=wait)
 
     def begins(self, store: Callable[[Connection], Store]) -> Begin[Store]:
         """Return what opens a store in a read-write transaction, or in a savepoint of the ambient one."""
@@ -167,7 +171,7 @@ class Database:
             await self.release(connection)
         self._waiting += 1
         try:
-            return await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+            return await self._pool.acquire(timeout=self._wait)
         except (*UNREACHABLE, *OF_THE_CLIENT) as fault:
             raise self._refusal(fault, lost=True) or fault from fault
         finally:

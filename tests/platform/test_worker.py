@@ -20,7 +20,7 @@ class TestWorker:
 
     async def test_e10_gives_back_what_takes_longer_than_its_grace(self, yard: Yard) -> None:
         yard.start("worker")
-        await yard.write(1, seconds=6.0)
+        await yard.write(1, seconds=50.0)
         await until(lambda: yard.numbers("begun"))
         began = time.monotonic()
 
