@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -16,11 +16,14 @@ from typing import Any, Self
 import grpc
 import httpx
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from ani.catalog.v1 import catalog_service_pb2_grpc, release_pb2
 from domain.kernel import new_id
+from tests.serving import taken_apart
 from tests.stack import Stack
+from tests.waiting import until
 
 SECONDS = 10.0
 # Between a caller's calls: a steady load, not as much as there can be.
@@ -28,6 +31,7 @@ PAUSE = 0.02
 OK = "OK"
 # What a client may take for a reason to ask again with the same id.
 TRANSIENT = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"}
+KINDS = {"cached", "uncached", "genres", "json", "create", "update"}
 HTTP = {429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
 
 
@@ -66,31 +70,50 @@ class Load:
         self.seen: list[Counter[str]] = [Counter() for _ in range(watchers)]
         self._stopping = asyncio.Event()
         self._exits = AsyncExitStack()
-        self._crews = (readers, writers, watchers)
+        self._crews = (readers, writers)
         self._tasks: list[asyncio.Task[None]] = []
         self._watching: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        readers, writers, watchers = self._crews
+        readers, writers = self._crews
         self._http = await self._exits.enter_async_context(self.stack.http(timeout=SECONDS))
         self._credentials = tuple(self.stack.credentials("editor").items())
         self._aliases = [release["alias"] for release in (await self._http.get("/v1/releases?page_size=100")).json()["releases"]]
         native, web = self._read_natively, self._read_json
-        self._watching = [asyncio.create_task(self._watch(seen)) for seen in self.seen]
+        begun = [asyncio.Event() for _ in self.seen]
+        self._watching = [asyncio.create_task(self._watch(*pair)) for pair in zip(self.seen, begun, strict=True)]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(event.wait() for event in begun))
         self._tasks = [asyncio.create_task(self._read(native if n % 2 else web)) for n in range(readers)]
         self._tasks += [asyncio.create_task(self._write()) for _ in range(writers)]
         return self
 
     async def __aexit__(self, *fault: object) -> None:
-        self._stopping.set()
         try:
-            async with asyncio.timeout(60):
-                await asyncio.gather(*self._tasks)
+            await self.finish()
         finally:
             for task in (*self._tasks, *self._watching):
                 task.cancel()
             await asyncio.gather(*self._tasks, *self._watching, return_exceptions=True)
             await self._exits.aclose()
+
+    async def finish(self) -> None:
+        """Begin nothing new, end what was begun, and let watchers catch up."""
+        self._stopping.set()
+        async with asyncio.timeout(60):
+            await asyncio.gather(*self._tasks)
+
+        async def caught_up() -> bool:
+            return all(seen[release_id] >= times for seen in self.seen for release_id, times in self.changes.items())
+
+        # Who does not is found out by whoever checks the books.
+        with suppress(TimeoutError):
+            await until(caught_up, seconds=20)
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """Return how often each release changed; the one that publishes it is the one that creates it."""
+        return {kept.release_id: kept.events.total() - kept.events["ReleasePublished"] for kept in self.kept}
 
     @property
     def failed(self) -> list[Told]:
@@ -133,7 +156,9 @@ class Load:
             await asyncio.sleep(PAUSE)
 
     async def _read_json(self) -> None:
-        place = random.choice([f"/v1/releases/{random.choice(self._aliases)}", f"/v1/releases?year_to={random.randint(2000, 2100)}"])
+        place = random.choice(
+            [f"/v1/releases/{random.choice(self._aliases)}", f"/v1/releases?year_to={random.randint(2000, 2100)}"]
+        )
         await self._call("json", self._get(place))
 
     async def _get(self, place: str) -> None:
@@ -147,28 +172,24 @@ class Load:
             if self._stopping.is_set():
                 return
             kept = Kept(new_id(at=datetime.now(UTC)))
-            await self._insist("create", lambda kept=kept: catalog.CreateRelease(_draft(kept.release_id), **self._terms))
+            await self._insist("create", catalog.CreateRelease, _draft(kept.release_id))
             # Acknowledged: from now on it must be there.
             self.kept.append(kept)
             kept.events.update(ReleaseCreated=1, ReleasePublished=1)
             for told in ("Once.", "Twice."):
-                await self._insist("update", lambda told=told, kept=kept: catalog.UpdateRelease(_change(kept, told), **self._terms))
+                await self._insist("update", catalog.UpdateRelease, _change(kept, told))
                 kept.synopsis = told
                 kept.events.update(ReleaseUpdated=1)
             if number % 4 == 3:
-                deletion = pb.DeleteReleaseRequest(release_id=kept.release_id)
-                await self._insist("delete", lambda deletion=deletion: catalog.DeleteRelease(deletion, **self._terms))
+                await self._insist("delete", catalog.DeleteRelease, pb.DeleteReleaseRequest(release_id=kept.release_id))
                 kept.events.update(ReleaseDeleted=1)
 
-    @property
-    def _terms(self) -> dict[str, Any]:
-        return {"metadata": self._credentials, "timeout": SECONDS}
-
-    async def _insist(self, kind: str, call: Callable[[], Awaitable[Any]]) -> None:
+    async def _insist(self, kind: str, method: Callable[..., Awaitable[Any]], request: Message) -> None:
         """Send a write, and again with the same id whenever it is not known what became of it."""
-        while await self._call(kind, call()) != OK:
-            await asyncio.sleep(PAUSE * 5)
-        await asyncio.sleep(PAUSE)
+        outcome = ""
+        while outcome != OK:
+            outcome = await self._call(kind, method(request, metadata=self._credentials, timeout=SECONDS))
+            await asyncio.sleep(PAUSE if outcome == OK else PAUSE * 5)
 
     async def _call(self, kind: str, call: Awaitable[Any]) -> str:
         at = time.monotonic()
@@ -177,7 +198,7 @@ class Load:
             await call
         except grpc.aio.AioRpcError as fault:
             outcome, words = fault.code().name, fault.details() or ""
-            retry_info = b"RetryInfo" in bytes(dict(fault.trailing_metadata() or {}).get("grpc-status-details-bin", b""))  # type: ignore[call-overload]
+            retry_info = taken_apart(fault).retry_after is not None
         except httpx.HTTPStatusError as fault:
             outcome, words = HTTP.get(fault.response.status_code, str(fault.response.status_code)), str(fault)
             retry_info = "RetryInfo" in fault.response.text
@@ -186,7 +207,7 @@ class Load:
         self.calls.append(Told(at, kind, outcome, time.monotonic() - at, words, retry_info))
         return outcome
 
-    async def _watch(self, seen: Counter[str]) -> None:
+    async def _watch(self, seen: Counter[str], begun: asyncio.Event) -> None:
         """Count what is told of each release, going on from the last cursor whenever the stream ends."""
         catalog = await self._catalog()
         cursor = ""
@@ -194,10 +215,22 @@ class Load:
             try:
                 async for message in catalog.WatchReleases(pb.WatchReleasesRequest(cursor=cursor)):
                     cursor = message.cursor or cursor
+                    begun.set()
                     if message.HasField("change"):
                         seen[message.change.release_id] += 1
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(PAUSE * 5)
+
+
+async def working(load: Load, *, seconds: float = 30.0) -> float:
+    """Wait until callers of every kind were served from now on, and return how long that took."""
+    since = time.monotonic()
+
+    async def served() -> bool:
+        return load.succeeded(since) >= KINDS
+
+    await until(served, seconds=seconds)
+    return time.monotonic() - since
 
 
 def _draft(release_id: str) -> pb.CreateReleaseRequest:

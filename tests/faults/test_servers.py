@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections import Counter
 
 from tests.faults.books import balance
-from tests.faults.load import Load
+from tests.faults.load import Load, working
 from tests.stack import Stack
 from tests.waiting import until
-
-KINDS = {"cached", "uncached", "genres", "json", "create", "update"}
-
-
-async def working(load: Load) -> None:
-    """Wait until callers of every kind were served from now on."""
-    since = time.monotonic()
-
-    async def served() -> bool:
-        return load.succeeded(since) >= KINDS
-
-    await until(served, seconds=30)
 
 
 async def back(load: Load, stack: Stack, part: str, restarts: Counter[str]) -> None:
