@@ -78,7 +78,7 @@ class Load:
         readers, writers = self._crews
         self._http = await self._exits.enter_async_context(self.stack.http(timeout=SECONDS))
         self._credentials = tuple(self.stack.credentials("editor").items())
-        self._aliases = [release["alias"] for release in (await self._http.get("/v1/releases?page_size=100")).json()["releases"]]
+        self.aliases = [release["alias"] for release in (await self._http.get("/v1/releases?page_size=100")).json()["releases"]]
         native, web = self._read_natively, self._read_json
         begun = [asyncio.Event() for _ in self.seen]
         self._watching = [asyncio.create_task(self._watch(*pair)) for pair in zip(self.seen, begun, strict=True)]
@@ -143,7 +143,7 @@ class Load:
         for number in itertools.cycle(range(3)):
             if self._stopping.is_set():
                 return
-            hot = pb.GetReleaseRequest(release=random.choice(self._aliases))
+            hot = pb.GetReleaseRequest(release=random.choice(self.aliases))
             # Nobody has asked for exactly this before, so no cache can answer.
             cold = pb.ListReleasesRequest(page_size=random.randint(1, 100), year_from=random.randint(1, 2000))
             match number:
@@ -156,9 +156,7 @@ class Load:
             await asyncio.sleep(PAUSE)
 
     async def _read_json(self) -> None:
-        place = random.choice(
-            [f"/v1/releases/{random.choice(self._aliases)}", f"/v1/releases?year_to={random.randint(2000, 2100)}"]
-        )
+        place = random.choice([f"/v1/releases/{random.choice(self.aliases)}", f"/v1/releases?year_to={random.randint(2000, 2100)}"])
         await self._call("json", self._get(place))
 
     async def _get(self, place: str) -> None:
