@@ -34,13 +34,18 @@ for i = 2, #KEYS do
 end
 redis.call('PUBLISH', ARGV[2], ARGV[3])
 """)
-# A tag without a date may have been dropped and forgotten up to now.
+# A tag without a date may have been dropped and forgotten up to now, as may any tag where there is no clock.
 DATES = Script("""
-local dates = {}
+local dates, clock = {}, redis.call('GET', KEYS[1])
+if not clock then
+  local time = redis.call('TIME')
+  clock = string.format('%.0f', time[1] * 1000000 + time[2])
+  redis.call('SET', KEYS[1], clock)
+end
 for i = 2, #KEYS do
   local date = redis.call('GET', KEYS[i])
   if not date then
-    date = redis.call('GET', KEYS[1]) or '0'
+    date = clock
     redis.call('SET', KEYS[i], date, 'EX', ARGV[1])
   end
   dates[i - 1] = date
