@@ -96,10 +96,10 @@ class TestNative:
         running = open_gateway(servers=1, reflection=False)
         async with grpc.aio.insecure_channel(running.target) as channel:
             stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                _ = [answer async for answer in stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest()]))]
+            # Nothing is sent: the refusal may come before a first message could go out.
+            code = await stub.ServerReflectionInfo().code()
 
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert code is grpc.StatusCode.UNIMPLEMENTED
 
 
 class TestWeb:

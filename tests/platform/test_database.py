@@ -321,7 +321,8 @@ class TestOutage:
         outcomes = await asyncio.gather(*(count(database) for _ in range(200)), return_exceptions=True)
         told = time.monotonic() - began
 
-        assert {DatabaseUnavailable} == {type(outcome) for outcome in outcomes}
+        # A backend may finish what it has begun before it notices that the server is gone.
+        assert DatabaseUnavailable in {type(outcome) for outcome in outcomes} <= {DatabaseUnavailable, int}
         assert told < 1.0
 
         own_postgres.begin()
@@ -363,7 +364,8 @@ class TestOutage:
         finally:
             own_postgres.thaw()
 
-        assert {DatabaseUnavailable} == {type(outcome) for outcome in outcomes}
+        # A backend may finish what it has begun before it notices that the server is gone.
+        assert DatabaseUnavailable in {type(outcome) for outcome in outcomes} <= {DatabaseUnavailable, int}
         assert told < 3.0
         await until(lambda: answers(database), seconds=5.0)
         await database.close()

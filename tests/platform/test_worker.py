@@ -61,11 +61,12 @@ class TestWorker:
 
         assert len(set(done)) == len(done)
 
+    @pytest.mark.timeout(150)
     async def test_e3_in_short_every_write_has_one_effect(self, yard: Yard) -> None:
         yard.start("worker")
 
         acknowledged = await havoc(yard, seconds=5.0, pause=0.7)
-        await until(yard.is_done, seconds=30)
+        await until(yard.is_done, seconds=100)
 
         written = await yard.numbers("writes")
         assert acknowledged <= set(written)
