@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from adapters.postgres import bare
 from tests.waiting import until
 from tests.workers import Yard, havoc
