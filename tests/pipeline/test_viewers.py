@@ -23,7 +23,7 @@ from tests.serving import Metadata, taken_apart
 
 CACHED = [m for service in SERVICES for m in service.methods if plan(m).ttl]
 IDS = [new_id(at=NOON) for _ in range(6)]
-RELEASES = [
+RELEASES: list[dict[str, Any]] = [
     {"publication": release_pb2.PUBLICATION_PUBLISHED},
     {"publication": release_pb2.PUBLICATION_DRAFT},
     {"publication": release_pb2.PUBLICATION_PUBLISHED, "blocked_countries": ["DE"]},
