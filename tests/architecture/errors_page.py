@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from pathlib import Path
+from typing import Any
 
 import adapters
 import domain
@@ -17,8 +18,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 HEAD = """\
 # Errors
 
-Every refusal is a gRPC status with `google.rpc.ErrorInfo`: `domain` is `ani`, `reason` is one of the names below and never changes, and
-`metadata` holds whatever is specific in the message. A field that is wrong is named in `google.rpc.BadRequest`. Where trying again
+Every refusal is a gRPC status with `google.rpc.ErrorInfo`: `domain` is `ani`, `reason` is one of the names below and never changes,
+and `metadata` holds whatever is specific in the message. A field that is wrong is named in `google.rpc.BadRequest`. Where trying again
 can help, `google.rpc.RetryInfo` says after how long, and over HTTP `retry-after` does. Over JSON the body is the same
 `google.rpc.Status`. Whatever is not in this list is INTERNAL, with a request id to quote.
 
@@ -52,8 +53,8 @@ def page() -> str:
 
 
 def _row(kind: type[Refusal]) -> str:
-    blank = kind.__new__(kind)
-    blank.retry_after = 1.0  # type: ignore[attr-defined] - set by whoever raises it
+    blank: Any = kind.__new__(kind)
+    blank.retry_after = 1.0  # whoever raises one says it
     words = " ".join((inspect.getdoc(kind) or "").split()).partition(". ")[0].rstrip(".").replace("Raised ", "").removesuffix(".")
     again = "yes" if retry_after(blank) is not None else "no"
     return f"| `{reason(kind)}` | {code_of(blank).name} | {words} | {again} |"
