@@ -19,8 +19,8 @@ HEAD = """\
 # Errors
 
 Every refusal is a gRPC status with `google.rpc.ErrorInfo`: `domain` is `ani`, `reason` is one of the names below and never changes,
-and `metadata` holds whatever is specific in the message. A field that is wrong is named in `google.rpc.BadRequest`. Where trying again
-can help, `google.rpc.RetryInfo` says after how long, and over HTTP `retry-after` does. Over JSON the body is the same
+and `metadata` holds whatever is specific in the message. A field that is wrong is named in `google.rpc.BadRequest`. Where trying
+again can help, `google.rpc.RetryInfo` says after how long, and over HTTP `retry-after` does. Over JSON the body is the same
 `google.rpc.Status`. Whatever is not in this list is INTERNAL, with a request id to quote.
 
 Refusals of the gateway itself have the same form; their reasons are those of `gateway/replies.py`.
