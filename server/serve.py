@@ -24,6 +24,8 @@ GRACE_SECONDS = 10.0
 OPTIONS = (
     ("grpc.max_receive_message_length", 4 * MEGABYTE),
     ("grpc.max_send_message_length", 16 * MEGABYTE),
+    # Only uncompressed requests: gRPC unpacks the whole of a message before it looks how large it is.
+    ("grpc.compression_enabled_algorithms_bitset", 1),
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.absolute_max_metadata_size", 32 * 1024),
     ("grpc.max_concurrent_streams", 1000),
