@@ -20,6 +20,8 @@ TRIES_AT_START = 3
 TRIES = 8
 LONGEST_PAUSE = 30.0
 POLL_SECONDS = 0.03
+# What a part says again and again is told once in a while; its log has all of it.
+REPEATED_SECONDS = 30.0
 
 
 class PartFailed(Exception):
@@ -107,6 +109,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._pump: asyncio.Task[None] | None = None
         self._last: deque[str] = deque(maxlen=3)
+        self._told: dict[str, float] = {}
 
     @property
     def pid(self) -> int:
@@ -174,7 +177,14 @@ class Child:
                 if line:
                     self._last.append(line[:500])
                 if not self._ending and (words := self.part.notable(line)):
-                    self._say(f"{self.part.name}: {words}")
+                    self._tell(words)
+
+    def _tell(self, words: str) -> None:
+        now = time.monotonic()
+        self._told = {told: at for told, at in self._told.items() if now - at < REPEATED_SECONDS}
+        if words not in self._told:
+            self._told[words] = now
+            self._say(f"{self.part.name}: {words}")
 
     async def end(self) -> None:
         """End the process in good order, by force when its grace is over."""

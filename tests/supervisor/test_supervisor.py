@@ -88,6 +88,14 @@ class TestStart:
 
         assert said == ["once: disk is nearly full"]
 
+    async def test_says_once_what_a_part_says_again_and_again(self, tmp_path: Path, said: list[str]) -> None:
+        script = "for n in range(100): print('no answer'); print('no room') if n == 50 else None"
+
+        async with supervised(tmp_path, said) as supervisor:
+            await supervisor.complete(Part(name="once", argv=python(script), notable=str))
+
+        assert said == ["once: no answer", "once: no room"]
+
     async def test_gives_up_with_the_last_words_of_a_part_that_ends_again_and_again(self, tmp_path: Path, said: list[str]) -> None:
         part = Part(name="broken", argv=python("raise SystemExit('the disk is full')"), ready=lambda: False)
 
