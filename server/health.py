@@ -69,7 +69,7 @@ class Health:
         """Raises NotReady while the server is stopping or misses an essential part."""
         essential = [part for part in self._parts if part.essential]
         findings = await asyncio.gather(*(self._check(part) for part in essential))
-        problems = [f"{finding.name}: {finding.detail}" for finding in findings if finding.state is not State.OK]
+        problems = [f"{finding.name}: {finding.detail.rstrip('.')}" for finding in findings if finding.state is not State.OK]
         if self._stopping:
             problems.append("the server is stopping")
         if problems:
