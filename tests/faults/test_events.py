@@ -11,6 +11,7 @@ from tests.workers import Yard, havoc
 
 
 class TestDelivery:
+    @pytest.mark.long
     @pytest.mark.timeout(180)
     async def test_e3_every_write_has_one_effect(self, yard: Yard) -> None:
         yard.start("worker")

@@ -105,7 +105,8 @@ class TestDatabaseAway:
         assert {part["name"]: part["state"] for part in health.json()["parts"]}["database"] == "HEALTH_STATE_DOWN"
         await balance(load, stack)
 
-    @pytest.mark.parametrize("seconds", [2.0, pytest.param(8.0, marks=pytest.mark.long)])
+    @pytest.mark.long
+    @pytest.mark.parametrize("seconds", [2.0, 8.0])
     async def test_is_told_when_it_only_stands_still(self, seconds: float, outside: Outside, findings: Findings) -> None:
         """F6: a database that takes connections and answers nothing must not hold callers for long, nor gather them."""
         stack = outside.stack
@@ -170,6 +171,7 @@ class TestValkeyAway:
         assert load.failed == []
         await balance(load, stack)
 
+    @pytest.mark.long
     async def test_leaves_callers_their_limits(self, outside: Outside, tmp_path: Path) -> None:
         """Each server counts by itself then: limited still, and never an error."""
         allowance, servers = 20, 2
@@ -191,6 +193,7 @@ class TestValkeyAway:
 
 
 class TestDiskFull:
+    @pytest.mark.long
     async def test_loses_lines_of_the_log_and_nothing_else(self, tmp_path: Path) -> None:
         logs = tmp_path / "full" / ".ani" / "logs"
         logs.mkdir(parents=True)

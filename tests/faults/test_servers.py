@@ -6,6 +6,8 @@ import asyncio
 import signal
 from collections import Counter
 
+import pytest
+
 from tests.faults.books import balance
 from tests.faults.load import Load, working
 from tests.stack import Stack
@@ -41,6 +43,7 @@ class TestCrash:
 
 
 class TestRollingRestart:
+    @pytest.mark.long
     async def test_fails_no_call_of_any_kind(self, stack: Stack) -> None:
         """F1, F3: each server drains, ends with its calls finished, and is started again."""
         async with Load(stack) as load:
