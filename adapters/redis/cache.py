@@ -34,6 +34,16 @@ for i = 2, #KEYS do
 end
 redis.call('PUBLISH', ARGV[2], ARGV[3])
 """)
+# A Valkey without a clock is given one before anything is loaded, or the load could not be dated.
+START = Script("""
+local clock = redis.call('GET', KEYS[1])
+if not clock then
+  local time = redis.call('TIME')
+  clock = string.format('%.0f', time[1] * 1000000 + time[2])
+  redis.call('SET', KEYS[1], clock)
+end
+return clock
+""")
 # A tag without a date may have been dropped and forgotten up to now, as may any tag where there is no clock.
 DATES = Script("""
 local dates, clock = {}, redis.call('GET', KEYS[1])
@@ -98,7 +108,7 @@ class ValkeyCache:
             kept, dates = _unpack(raw) if raw else (None, [])
             if kept and (kept.expires <= self._wall() or await self._present(kept.tags) != dates):
                 kept = None
-            return int(clock or 0), kept
+            return int(clock or await self._valkey.script(START, [CLOCK], [])), kept
         except ValkeyDown:
             return None
 

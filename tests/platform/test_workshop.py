@@ -45,7 +45,9 @@ class TestKeepCachesTrue:
         self, settings: Settings, database: Database, cache: ValkeyCache
     ) -> None:
         answer = Answer(b"stale", (f"release/{RELEASE_ID}",))
-        await cache.put(KEY, answer, clock=0, ttl=600, revision=0)
+        empty = await cache.get(KEY)
+        assert empty is not None
+        await cache.put(KEY, answer, clock=empty[0], ttl=600, revision=0)
         found = await cache.get(KEY)
         assert found is not None
         assert found[1] is not None
