@@ -162,6 +162,7 @@ def _retries(kind: Behavior) -> Config:
         "retry_on": ",".join(causes),
         "num_retries": 3,
         "retry_host_predicate": [{"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": typed(previous)}],
-        "host_selection_retry_max_attempts": 5,
+        # Whoever is dead has no calls under way, and so is chosen three times out of four: it must be passed over often enough.
+        "host_selection_retry_max_attempts": 30,
         "retry_back_off": {"base_interval": "0.01s", "max_interval": "0.1s"},
     }

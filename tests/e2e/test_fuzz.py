@@ -40,7 +40,7 @@ class TestContract:
         done = schemathesis(stack, tmp_path, "--max-examples", "2", "--generation-deterministic", "--max-time", "8")
 
         assert done.returncode == 0, done.stdout
-        assert cases(done.stdout) > 100, done.stdout
+        assert cases(done.stdout) > 30, done.stdout  # as many as the time allows
         assert "Traceback" not in (stack.data / "logs" / "server-0.log").read_text()
 
     @pytest.mark.long
