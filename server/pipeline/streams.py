@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from google.protobuf.message import Message
@@ -42,16 +42,18 @@ def server_stream(front: Front, method: Streaming) -> Callable[[Any, Any], Await
         visit = front.admit(context)
         sender = _Sender(front, visit, context)
         noted = b"" if plan.client_streaming else incoming
-        try:
-            with _opened(front, visit):
+        # The place is held to the end: a reader who does not read may keep the status waiting too.
+        with ExitStack() as held:
+            try:
+                held.enter_context(_place(front, visit))
                 await _await_turn(front, visit)
                 request = _requests(front, incoming) if plan.client_streaming else plan.parse(incoming)
                 async with _bounded(plan.timeout), aclosing(method(request, front.call(visit))) as messages:
                     await sender.send_all(messages)
-        except (asyncio.CancelledError, Exception) as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
-            await front.fail(visit, context, fault, noted, sender.last_word)
-        front.leave(visit, context)
-        await front.note(visit, noted)
+            except (asyncio.CancelledError, Exception) as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
+                await front.fail(visit, context, fault, noted, sender.last_word)
+            front.leave(visit, context)
+            await front.note(visit, noted)
 
     return handle
 
@@ -62,7 +64,7 @@ def client_stream(front: Front, method: Collecting) -> Callable[[Any, Any], Awai
     async def handle(incoming: Any, context: Any) -> bytes:
         visit = front.admit(context)
         try:
-            with _opened(front, visit):
+            with _place(front, visit):
                 await _await_turn(front, visit)
                 async with _bounded(front.plan.timeout):
                     response = await method(_requests(front, incoming), front.call(visit))
@@ -76,7 +78,7 @@ def client_stream(front: Front, method: Collecting) -> Callable[[Any, Any], Awai
     return handle
 
 
-def _opened(front: Front, visit: Visit) -> AbstractContextManager[None]:
+def _place(front: Front, visit: Visit) -> AbstractContextManager[None]:
     """Hold a place for a stream whose caller was let in. Raises what speaks against it."""
     if visit.fault is not None:
         raise visit.fault
@@ -118,6 +120,7 @@ class _Sender:
         self._context = context
         self._draining = front.machinery.draining
         self._sent = 0
+        self._stuck = False
 
     async def send_all(self, messages: AsyncIterator[Message]) -> None:
         stop = asyncio.ensure_future(self._draining.wait())
@@ -148,12 +151,16 @@ class _Sender:
             async with asyncio.timeout(WRITE_SECONDS):
                 await self._context.write(message.SerializeToString())
         except TimeoutError as fault:
+            self._stuck = True
             raise ReaderTooSlow(retry_after=1, seconds=WRITE_SECONDS) from fault
 
     async def last_word(self, answer: Answer) -> None:
-        """Say in the stream itself why it ends: over HTTP nothing else can be said once it has begun."""
+        """Say in the stream itself why it ends: over HTTP nothing else can be said once it has begun.
+
+        Not where a message is still on its way, for there can be but one.
+        """
         field = self._front.plan.status_field
-        if self._sent and field:
+        if self._sent and field and not self._stuck:
             message = self._front.plan.response()
             getattr(message, field).CopyFrom(answer.status)
             with suppress(TimeoutError):
