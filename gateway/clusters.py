@@ -44,7 +44,8 @@ def servers(upstreams: tuple[str, ...]) -> Config:
             "max_ejection_percent": 70,
         },
         # Health checks that fail everywhere tell of overload, not of death: then calls go on, and the servers shed them.
-        "common_lb_config": {"healthy_panic_threshold": {"value": 10}},
+        # By default what is found out within a second of the last change is kept back until that second is over.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 10}, "update_merge_window": "0s"},
         "circuit_breakers": {"thresholds": _bounds(len(upstreams) if fixed else NAMED_SERVERS)},
         "per_connection_buffer_limit_bytes": 1024 * 1024,
     }
