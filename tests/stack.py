@@ -134,12 +134,12 @@ class Stack(Ani):
         return found
 
     def calls_by_server(self) -> Counter[str]:
-        """Return how many calls the gateway has sent to each server."""
+        """Return how many calls each server has answered to the gateway."""
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(self.runtime / "envoy.sock")), base_url="http://gateway") as client:
             clusters = client.get("/clusters?format=json").json()["cluster_statuses"]
         hosts = [host for cluster in clusters for host in cluster.get("host_statuses", []) if "pipe" in host["address"]]
-        sent = ({stat["name"]: int(stat.get("value", 0)) for stat in host["stats"]}["rq_total"] for host in hosts)
-        return Counter(dict(zip((Path(host["address"]["pipe"]["path"]).stem for host in hosts), sent, strict=True)))
+        answered = ({stat["name"]: int(stat.get("value", 0)) for stat in host["stats"]}["rq_success"] for host in hosts)
+        return Counter(dict(zip((Path(host["address"]["pipe"]["path"]).stem for host in hosts), answered, strict=True)))
 
     async def ask(self, query: str, *values: object) -> list[asyncpg.Record]:
         """Look into the database."""

@@ -30,7 +30,7 @@ class TestCrash:
     async def test_fails_no_call_that_may_be_repeated(self, stack: Stack) -> None:
         """F2."""
         restarts = stack.restarts()
-        async with Load(stack) as load:
+        async with Load(stack, readers=12) as load:
             await working(load)
             for part in ("server-0", "server-1"):
                 await asyncio.to_thread(stack.kill, part)
@@ -46,7 +46,7 @@ class TestRollingRestart:
     @pytest.mark.long
     async def test_fails_no_call_of_any_kind(self, stack: Stack) -> None:
         """F1, F3: each server drains, ends with its calls finished, and is started again."""
-        async with Load(stack) as load:
+        async with Load(stack, readers=12) as load:
             await working(load)
             for part in ("server-0", "server-1"):
                 await asyncio.to_thread(stack.tell, part, signal.SIGTERM)
