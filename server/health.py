@@ -84,6 +84,10 @@ class Health:
             detail = f"no answer within {CHECK_SECONDS:g} seconds"
         except Refusal as refusal:
             detail = str(refusal)
+        except Exception:
+            # Whatever it is, the check of one part must not end the watch over all.
+            log.exception("%s could not be checked", part.name)
+            detail = "the check itself failed; the log says why"
         else:
             return Finding(part.name, State.OK, "", time.perf_counter() - began)
         return Finding(part.name, State.DOWN if part.essential else State.DEGRADED, detail, time.perf_counter() - began)
