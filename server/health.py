@@ -92,14 +92,18 @@ class Health:
             return Finding(part.name, State.OK, "", time.perf_counter() - began)
         return Finding(part.name, State.DOWN if part.essential else State.DEGRADED, detail, time.perf_counter() - began)
 
-    async def watch(self) -> None:
-        """Keep the standard health service true until cancelled.
+    async def begin(self) -> None:
+        """Make every service known, before anyone can ask.
 
         The nameless service is SERVING until the server drains, even without a database: Envoy goes on sending calls, which are
-        answered from the cache or refused at once. The named ones say whether the server can do its work.
+        answered from the cache or refused at once. The named ones say whether the server can do its work, which is not known yet.
         """
-        serving = None
         await self.servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+        await self._announce(serving=False)
+
+    async def watch(self) -> None:
+        """Keep the standard health service true until cancelled."""
+        serving = None
         while True:
             try:
                 await self.ready()

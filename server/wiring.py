@@ -90,6 +90,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         pipeline = Pipeline(machinery)
         pipeline.add(SERVICES[0], CatalogServicer(catalog))
         pipeline.add(SERVICES[1], SystemServicer(health, database.schema_revision))
+        await health.begin()
         for coroutine in (listener.run(), health.watch()):
             await stack.enter_async_context(_background(coroutine))
         yield Application(settings, pipeline, health, machinery.draining)
