@@ -117,7 +117,7 @@ def add_looking_after(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def up(arguments: argparse.Namespace) -> int:
-    from server.up import PARTS, up
+    from server.stack.up import PARTS, up
 
     without = frozenset(word.strip() for word in arguments.without.split(",") if word.strip())
     if unknown := sorted(without - set(PARTS)):
@@ -128,7 +128,7 @@ def up(arguments: argparse.Namespace) -> int:
 def serve(arguments: argparse.Namespace) -> int:
     chosen = settings({"ANI_LISTEN": arguments.listen} if arguments.listen else {})
     if arguments.index is None:
-        from server.servers import serve
+        from server.stack.servers import serve
 
         return serve(chosen)
     from server.serve import run

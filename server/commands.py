@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain.kernel import Refusal, Role, new_id
-from server import embedded
 from server.settings import Settings
+from server.stack import embedded
 
 SHOWN = 100
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from adapters.local.runtime import DataFolder, Identity, LocalRefused, ordinary_identity, wheel
 from adapters.postgres import Database, DatabaseUnavailable, bare, migrate
 from adapters.redis import Valkey, ValkeyDown
-from server import embedded
-from server.probe import http_status, is_free
 from server.settings import Settings
+from server.stack import embedded
+from server.stack.probe import http_status, is_free
 
 OLDEST_POSTGRES = 15
 LEAST_FREE = 500 * 1024 * 1024

@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from gateway.envoy import bootstrap, write
 from gateway.settings import Gateway
-from server import embedded
-from server.servers import addresses
 from server.settings import Settings
+from server.stack import embedded
+from server.stack.servers import addresses
 
 
 def configuration(settings: Settings) -> str:

@@ -27,22 +27,22 @@ from ani.catalog.v1 import catalog_service_pb2
 from ani.system.v1 import system_service_pb2
 from domain.catalog.service import Catalog
 from domain.kernel import Unavailable
-from server.audit import AuditTrail
-from server.cache import AnswerCache
 from server.catalog.demo import demo
 from server.catalog.servicer import CatalogServicer
 from server.health import Health, Part
-from server.overload import Limiter
 from server.pipeline import Pipeline
+from server.pipeline.audit import AuditTrail
+from server.pipeline.cache import AnswerCache
 from server.pipeline.front import Machinery, Tracing
-from server.quotas import Allowance, Quotas
+from server.pipeline.overload import Limiter
+from server.pipeline.quotas import Allowance, Quotas
+from server.pipeline.viewer import Identification
 from server.settings import Settings
 from server.system.servicer import SystemServicer
 from server.telemetry.calls import CallLog
 from server.telemetry.followed import follow
 from server.telemetry.logs import SINK
 from server.telemetry.metrics import Metrics
-from server.viewer import Identification
 
 SERVICES: tuple[ServiceDescriptor, ...] = (
     catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"],

@@ -17,9 +17,9 @@ from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
 from domain.kernel import Unavailable
 from server.catalog import tasks as catalog
-from server.deliveries import Deliveries, Reaction
-from server.relay import Relay
-from server.scheduler import Job, Scheduler
+from server.events.deliveries import Deliveries, Reaction
+from server.events.relay import Relay
+from server.events.scheduler import Job, Scheduler
 from server.settings import Settings
 
 log = logging.getLogger("ani.worker")

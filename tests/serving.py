@@ -18,7 +18,7 @@ from ani.catalog.v1 import catalog_service_pb2_grpc
 from ani.system.v1 import system_service_pb2_grpc
 from domain.kernel import Role
 from server import serve, wiring
-from server.errors import DETAILS_KEY
+from server.pipeline.errors import DETAILS_KEY
 from server.settings import Settings
 
 Metadata = tuple[tuple[str, str], ...]

@@ -19,8 +19,8 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.local.runtime import runtime_path
-from server import embedded
 from server.settings import Settings
+from server.stack import embedded
 from tests.processes import Ani, environment, free_port, until
 
 PARTS = {

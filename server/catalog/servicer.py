@@ -8,7 +8,6 @@ from contextlib import aclosing
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from domain.catalog.service import Catalog
 from domain.kernel import Page
-from server.call import Call
 from server.catalog.mapping import (
     changes_from_pb,
     draft_from_pb,
@@ -18,6 +17,7 @@ from server.catalog.mapping import (
     mask_to_pb,
     release_to_pb,
 )
+from server.pipeline.call import Call
 
 
 class CatalogServicer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 
 from domain.catalog.model import ReleaseCreated, ReleaseDeleted, ReleasePublished, ReleaseUpdated
-from server.deliveries import Reaction
+from server.events.deliveries import Reaction
 
 Changed = ReleaseCreated | ReleaseUpdated | ReleasePublished | ReleaseDeleted
 

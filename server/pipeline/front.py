@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
 
 from domain.kernel import Exhausted, InvalidArgument, Refusal, Viewer
-from server import errors
-from server.cache import AnswerCache
-from server.call import Call
-from server.overload import Limiter
+from server.pipeline import errors
+from server.pipeline.cache import AnswerCache
+from server.pipeline.call import Call
+from server.pipeline.overload import Limiter
 from server.pipeline.places import OpenStreams
 from server.pipeline.plan import Plan
-from server.quotas import Allowance, Quotas, Standing
+from server.pipeline.quotas import Allowance, Quotas, Standing
+from server.pipeline.viewer import Caller, Identification
 from server.telemetry import bind_request_id, new_request_id
-from server.viewer import Caller, Identification
 
 log = logging.getLogger("ani.pipeline")
 

@@ -15,10 +15,10 @@ from google.rpc import status_pb2
 
 from ani.options.v1 import policy_pb2
 from domain.kernel import Role, Viewer
-from server.errors import RequestInvalid, RequestMalformed, Violation
-from server.overload import EXEMPT
-from server.quotas import Allowance
-from server.viewer import gate
+from server.pipeline.errors import RequestInvalid, RequestMalformed, Violation
+from server.pipeline.overload import EXEMPT
+from server.pipeline.quotas import Allowance
+from server.pipeline.viewer import gate
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 VALIDATOR = protovalidate.Validator()

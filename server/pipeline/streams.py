@@ -10,8 +10,8 @@ from typing import Any
 from google.protobuf.message import Message
 
 from domain.kernel import Exhausted, Unavailable
-from server.call import Call
-from server.errors import Answer, Overdue
+from server.pipeline.call import Call
+from server.pipeline.errors import Answer, Overdue
 from server.pipeline.front import Front, Visit
 
 # A reader that takes nothing for this long holds memory for nobody.

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
-from server.cache import Answer, AnswerCache, Entry
-from server.call import Call
-from server.errors import Overdue
+from server.pipeline.cache import Answer, AnswerCache, Entry
+from server.pipeline.call import Call
+from server.pipeline.errors import Overdue
 from server.pipeline.front import Front, Pair, Visit
 from server.pipeline.writes import Write
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from google.protobuf.message import Message
 
 from domain.kernel import Refusal, Unavailable
-from server.errors import Overdue
+from server.pipeline.errors import Overdue
 from server.pipeline.front import Front, Visit
 
 Working = Callable[[bytes, Visit], Awaitable[tuple[Message, Message]]]

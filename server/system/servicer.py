@@ -9,9 +9,9 @@ from google.protobuf.duration_pb2 import Duration
 
 from ani.options.v1 import policy_pb2
 from ani.system.v1 import system_service_pb2 as pb
-from server.call import Call
 from server.health import Finding, Health, State
-from server.quotas import Standing
+from server.pipeline.call import Call
+from server.pipeline.quotas import Standing
 
 
 class SystemServicer:

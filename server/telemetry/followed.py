@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from server.cache import AnswerCache
-from server.overload import Limiter
-from server.quotas import Quotas
+from server.pipeline.cache import AnswerCache
+from server.pipeline.overload import Limiter
+from server.pipeline.quotas import Quotas
 from server.telemetry.metrics import Metrics
 
 

@@ -12,7 +12,7 @@ import adapters
 import domain
 import server
 from domain.kernel import Refusal
-from server.errors import CODES, code_of, reason, retry_after
+from server.pipeline.errors import CODES, code_of, reason, retry_after
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 HEAD = """\

@@ -23,8 +23,8 @@ import yaml
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from server.__main__ import parser
-from server.servers import GRACE_SECONDS
 from server.settings import Settings
+from server.stack.servers import GRACE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 from domain.kernel import Refusal
-from server.errors import reason
+from server.pipeline.errors import reason
 from tests.architecture.errors_page import PAGE, page, refusals
 
 

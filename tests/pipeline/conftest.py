@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from server.call import Call
+from server.pipeline.call import Call
 from server.pipeline.front import Machinery
 from server.settings import Settings
 from tests.pipeline import contract

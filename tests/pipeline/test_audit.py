@@ -13,7 +13,7 @@ import pytest
 
 from domain.catalog.model import ReleaseNotFound
 from domain.kernel import Role, Unavailable
-from server.call import Call
+from server.pipeline.call import Call
 from tests.pipeline.conftest import Probe, Token
 from tests.serving import refusal
 

@@ -11,7 +11,7 @@ import pytest
 
 from domain.catalog.model import ReleaseNotFound
 from domain.kernel import Role
-from server.call import Call
+from server.pipeline.call import Call
 from server.pipeline.unary import VARIES
 from tests.pipeline.conftest import Eventually, Probe, Start, Token
 from tests.serving import Metadata, refusal, with_metadata

@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule, r
 
 from adapters.redis import Valkey
 from adapters.redis.cache import CLOCK, TAG, ValkeyCache
-from server.cache import Answer, AnswerCache, Entry
+from server.pipeline.cache import Answer, AnswerCache, Entry
 from tests.pipeline.conftest import PATIENCE_SECONDS, until
 
 PROCESSES = 2

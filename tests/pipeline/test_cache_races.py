@@ -12,7 +12,7 @@ import pytest
 
 from adapters.redis import Valkey
 from adapters.redis.cache import CLOCK, TAG, ValkeyCache
-from server.cache import DEAF_SECONDS, REMEMBERED_DROPS, Answer, AnswerCache
+from server.pipeline.cache import DEAF_SECONDS, REMEMBERED_DROPS, Answer, AnswerCache
 from tests.pipeline.conftest import Eventually
 from tests.platform.conftest import OwnValkey
 

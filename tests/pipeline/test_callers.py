@@ -10,7 +10,7 @@ import pytest
 
 from adapters.tokens import TokenKeys, TokenVerifier
 from ani.system.v1 import system_service_pb2 as pb
-from server.viewer import Identification, network
+from server.pipeline.viewer import Identification, network
 from tests.pipeline.conftest import Probe
 from tests.serving import Served, refusal
 
@@ -118,7 +118,7 @@ class TestCountry:
 
 class TestRemembering:
     def test_is_bounded_whatever_callers_send(self, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("server.viewer.REMEMBERED_CALLERS", 1000)
+        monkeypatch.setattr("server.pipeline.viewer.REMEMBERED_CALLERS", 1000)
         identification = Identification(verifier)
         tracemalloc.start()
         try:

@@ -15,7 +15,7 @@ import pytest
 from adapters.postgres import Database, bare
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from domain.kernel import Role, new_id
-from server.call import Call
+from server.pipeline.call import Call
 from tests.builders import NOON
 from tests.pipeline.conftest import Eventually, Probe, Token
 from tests.pipeline.test_viewers import a_release

@@ -14,9 +14,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 from domain import kernel
 from domain.kernel import Refusal
-from server import errors
-from server.call import Call
-from server.errors import CODES, DETAILS_KEY, LONGEST_MESSAGE
+from server.pipeline import errors
+from server.pipeline.call import Call
+from server.pipeline.errors import CODES, DETAILS_KEY, LONGEST_MESSAGE
 from server.telemetry import REQUEST_ID
 from server.telemetry.logs import JsonLines, Sink
 from tests.pipeline.conftest import Eventually, Probe, Token

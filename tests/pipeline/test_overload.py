@@ -10,8 +10,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from ani.system.v1 import system_service_pb2 as pb
-from server.call import Call
-from server.overload import Criticality
+from server.pipeline.call import Call
+from server.pipeline.overload import Criticality
 from tests.pipeline.conftest import Eventually, Probe
 from tests.serving import refusal
 
@@ -40,7 +40,7 @@ class Gate:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long calls may wait is tested in simulated time; here none may be shed because the machine is slow."""
     for name in ("BEHIND_SECONDS", "MOST_PRESSED_WAIT"):
-        monkeypatch.setattr(f"server.overload.{name}", 60.0)
+        monkeypatch.setattr(f"server.pipeline.overload.{name}", 60.0)
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ class TestShed:
         self, probe: Probe, gate: Gate, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """F4: room for two."""
-        monkeypatch.setattr("server.overload.Limiter._room", lambda self, now: 2)
+        monkeypatch.setattr("server.pipeline.overload.Limiter._room", lambda self, now: 2)
         sheddable = await queued(probe, eventually, "Sheddable", "s")
         default = await queued(probe, eventually, "Read", "d")
         refused = await refusal(probe("Sheddable"))

@@ -11,7 +11,7 @@ import pytest
 
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from domain.kernel import Role
-from server.call import Call
+from server.pipeline.call import Call
 from server.pipeline.places import STREAMS_OF_ONE_CALLER
 from tests.pipeline.conftest import Eventually, Probe, Token
 from tests.pipeline.test_viewers import IDS, a_release

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from adapters.tokens import TokenExpired, TokenInvalid, TokenIssuer, TokenKeys, TokenVerifier
 from domain.kernel import Role, Unauthenticated
 from server import wiring
+from server.pipeline.viewer import Identification
 from server.settings import Settings
-from server.viewer import Identification
 from tests.builders import NOON
 from tests.pipeline.conftest import Probe, Token
 from tests.serving import refusal

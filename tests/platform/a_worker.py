@@ -11,8 +11,8 @@ from adapters.postgres import Database, bare
 from adapters.postgres.outbox import PostgresOutbox
 from domain.kernel import Event
 from server import worker
-from server.deliveries import Reaction
-from server.scheduler import Job
+from server.events.deliveries import Reaction
+from server.events.scheduler import Job
 from server.settings import Settings
 from server.workshop import Work
 

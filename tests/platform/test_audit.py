@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapters.postgres import Database, bare
 from adapters.postgres.audit import PostgresAudit
-from server.audit import Entry
+from server.pipeline.audit import Entry
 from tests.builders import NOON
 
 

@@ -15,7 +15,7 @@ from adapters.postgres.dead_letters import PostgresDeadLetters
 from adapters.postgres.outbox import PostgresOutbox
 from adapters.postgres.payload import from_payload, to_payload
 from domain.kernel import Event
-from server.deliveries import Deliveries, Reaction
+from server.events.deliveries import Deliveries, Reaction
 from tests.builders import NOON
 
 SOON = timedelta(seconds=5)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from server.overload import FEWEST, FIRST, TICK_SECONDS, Criticality, Limiter, Overloaded, Pace
+from server.pipeline.overload import FEWEST, FIRST, TICK_SECONDS, Criticality, Limiter, Overloaded, Pace
 from tests.platform.conftest import Simulate
 
 SHEDDABLE, DEFAULT, CRITICAL, EXEMPT = Criticality

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from adapters.redis import Valkey
 from adapters.redis.quotas import ValkeyQuotas
-from server.quotas import CALLERS, HURRY, ROUNDING, Allowance, Quotas, spend, standing
+from server.pipeline.quotas import CALLERS, HURRY, ROUNDING, Allowance, Quotas, spend, standing
 from tests.platform.conftest import OwnValkey
 
 Eventually = Callable[..., Coroutine[Any, Any, None]]

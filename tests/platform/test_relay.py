@@ -12,8 +12,8 @@ from adapters.broker import Broker, BrokerUnavailable
 from adapters.postgres import Database, bare, outbox
 from adapters.postgres.listen import Listener
 from adapters.postgres.outbox import CHANNEL, PostgresOutbox
-from server import relay
-from server.relay import Relay
+from server.events import relay
+from server.events.relay import Relay
 from tests.builders import NOON
 from tests.platform.conftest import OwnValkey
 from tests.platform.test_outbox import Counted

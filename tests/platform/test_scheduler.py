@@ -9,8 +9,8 @@ import pytest
 
 from adapters.postgres import Database
 from adapters.postgres.outbox import PostgresOutbox
-from server.deliveries import Deliveries
-from server.scheduler import Job, Scheduler
+from server.events.deliveries import Deliveries
+from server.events.scheduler import Job, Scheduler
 from tests.conftest import StillClock
 
 HOURLY = timedelta(hours=1)

@@ -15,8 +15,8 @@ from adapters.redis.cache import ValkeyCache
 from ani.catalog.v1 import catalog_service_pb2
 from ani.options.v1 import policy_pb2
 from domain.catalog.model import ReleaseUpdated
-from server.cache import Answer
 from server.catalog.tasks import tags
+from server.pipeline.cache import Answer
 from server.settings import Settings
 from server.worker import work
 from server.workshop import CacheUnavailable, _forgetting, workshop

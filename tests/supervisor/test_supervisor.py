@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from server import supervisor as module
-from server.supervisor import Log, Part, PartFailed, Supervisor, run
+from server.stack import supervisor as module
+from server.stack.supervisor import Log, Part, PartFailed, Supervisor, run
 
 SLEEP = "import time; time.sleep(60)"
 

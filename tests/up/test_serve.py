@@ -12,9 +12,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from server.probe import http_status, speaks_http2
-from server.servers import addresses
 from server.settings import Settings
+from server.stack.probe import http_status, speaks_http2
+from server.stack.servers import addresses
 from tests.processes import Ani, free_port, until
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain.kernel import Viewer
-from server.quotas import Standing
+from server.pipeline.quotas import Standing
 
 
 @dataclass(frozen=True, slots=True)

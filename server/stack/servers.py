@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from server import embedded
-from server.probe import speaks_http2
-from server.scrape import MetricsPage
 from server.settings import Settings
-from server.supervisor import Part, PartFailed, Supervisor, run
-from server.words import notable_in_json
+from server.stack import embedded
+from server.stack.probe import speaks_http2
+from server.stack.scrape import MetricsPage
+from server.stack.supervisor import Part, PartFailed, Supervisor, run
+from server.stack.words import notable_in_json
 
 # What a server needs beyond its drain to finish the calls at work.
 GRACE_SECONDS = 15.0

@@ -13,12 +13,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from server import embedded, words
-from server.probe import http_status, is_free
-from server.scrape import MetricsPage
-from server.servers import server_part
 from server.settings import Settings
-from server.supervisor import Log, Part, PartFailed, Supervisor, run
+from server.stack import embedded, words
+from server.stack.probe import http_status, is_free
+from server.stack.scrape import MetricsPage
+from server.stack.servers import server_part
+from server.stack.supervisor import Log, Part, PartFailed, Supervisor, run
 
 PARTS = ("postgres", "valkey", "servers", "worker", "gateway", "metrics")
 

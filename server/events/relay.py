@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from domain.kernel import Refusal
-from server.deliveries import PATIENCE
+from server.events.deliveries import PATIENCE
 
 log = logging.getLogger("ani.relay")
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from domain.kernel import Event, Refusal
-from server.deliveries import Reaction
+from server.events.deliveries import Reaction
 
 log = logging.getLogger("ani.scheduler")
 

@@ -13,11 +13,11 @@ from adapters.local.postgres import LocalPostgres
 from adapters.local.runtime import DataFolder, LocalRefused, Program, launched, runtime_folder, runtime_path
 from adapters.local.valkey import LocalValkey
 from server.settings import Settings
-from server.supervisor import Part
+from server.stack.supervisor import Part
 
 Refused = LocalRefused
 
-# Of these, server.up and server.gateway get hold here.
+# Of these, server.stack.up and server.gateway get hold here.
 __all__ = [
     "LocalEnvoy",
     "LocalPostgres",
