@@ -61,11 +61,10 @@ def document(image: bytes, *, version: str) -> Json:
     schemas = Schemas(image)
     found = [method for method in methods(image) if method.bindings]
     paths: dict[str, Json] = {}
-    shown: dict[str, str] = {}
+    shown = _shown_paths(found)
     for method in found:
         for number, binding in enumerate(method.bindings):
-            # Paths that differ in nothing but the names of their variables are one and the same: the first one's names are taken.
-            path = shown.setdefault(VARIABLE.sub("{}", binding.path), _path(binding.path))
+            path = shown[VARIABLE.sub("{}", binding.path)]
             operation = _Operation(schemas, method, binding, _variables(path)).render(number)
             paths.setdefault(path, {})[binding.verb.lower()] = operation
     for name in (STATUS, *DETAILS):
@@ -225,6 +224,12 @@ def _described(schema: Json) -> Json:
 
 def _variables(template: str) -> list[str]:
     return VARIABLE.findall(template)
+
+
+def _shown_paths(found: list[Method]) -> dict[str, str]:
+    """Choose one name for paths that differ in nothing but their variables: that of the reading method, if there is one."""
+    bindings = sorted((binding for method in found for binding in method.bindings), key=lambda binding: binding.verb != "GET")
+    return {VARIABLE.sub("{}", binding.path): _path(binding.path) for binding in reversed(bindings)}
 
 
 def _path(template: str) -> str:

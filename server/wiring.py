@@ -23,10 +23,12 @@ from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
 from adapters.redis.quotas import ValkeyQuotas
 from adapters.tokens import TokenIssuer, TokenKeys, TokenVerifier
-from ani.catalog.v1 import catalog_service_pb2
+from ani.catalog.v1 import catalog_admin_service_pb2, catalog_service_pb2
 from ani.system.v1 import system_service_pb2
+from domain.catalog.admin import CatalogAdmin
 from domain.catalog.service import Catalog
 from domain.kernel import Unavailable
+from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.demo import demo
 from server.catalog.servicer import CatalogServicer
 from server.health import Health, Part
@@ -46,6 +48,7 @@ from server.telemetry.metrics import Metrics
 
 SERVICES: tuple[ServiceDescriptor, ...] = (
     catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"],
+    catalog_admin_service_pb2.DESCRIPTOR.services_by_name["CatalogAdminService"],
     system_service_pb2.DESCRIPTOR.services_by_name["SystemService"],
 )
 USUAL_WINDOW_SECONDS = 60.0
@@ -86,10 +89,11 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         bell = listener.bell(CHANNEL)
         machinery = await _machinery(settings, process, database, valkey, stack)
         health = Health(_parts(database, valkey), [service.full_name for service in SERVICES])
-        catalog = Catalog(begin=database.begins(PostgresCatalog), read=database.reads(PostgresCatalog), bell=bell)
+        catalog = Catalog(read=database.reads(PostgresCatalog), bell=bell)
         pipeline = Pipeline(machinery)
         pipeline.add(SERVICES[0], CatalogServicer(catalog))
-        pipeline.add(SERVICES[1], SystemServicer(health, database.schema_revision))
+        pipeline.add(SERVICES[1], CatalogAdminServicer(CatalogAdmin(begin=database.begins(PostgresCatalog))))
+        pipeline.add(SERVICES[2], SystemServicer(health, database.schema_revision))
         await health.begin()
         for coroutine in (listener.run(), health.watch()):
             await stack.enter_async_context(_background(coroutine))

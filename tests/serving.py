@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from ani.catalog.v1 import catalog_service_pb2_grpc
+from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc
 from ani.system.v1 import system_service_pb2_grpc
 from domain.kernel import Role
 from server import serve, wiring
@@ -40,6 +40,10 @@ class Served:
     @property
     def catalog(self) -> catalog_service_pb2_grpc.CatalogServiceAsyncStub:
         return catalog_service_pb2_grpc.CatalogServiceStub(self.channel)
+
+    @property
+    def admin(self) -> catalog_admin_service_pb2_grpc.CatalogAdminServiceAsyncStub:
+        return catalog_admin_service_pb2_grpc.CatalogAdminServiceStub(self.channel)
 
     @property
     def system(self) -> system_service_pb2_grpc.SystemServiceAsyncStub:

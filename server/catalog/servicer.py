@@ -9,12 +9,9 @@ from ani.catalog.v1 import catalog_service_pb2 as pb
 from domain.catalog.service import Catalog
 from domain.kernel import Page
 from server.catalog.mapping import (
-    changes_from_pb,
-    draft_from_pb,
     feed_message_to_pb,
     filter_from_pb,
     genre_to_pb,
-    mask_to_pb,
     release_to_pb,
 )
 from server.pipeline.call import Call
@@ -38,27 +35,6 @@ class CatalogServicer:
         page = Page(request.page_size, request.page_token)
         releases, following = await self._catalog.list_releases(filter_from_pb(request), page, viewer=call.viewer)
         return pb.ListReleasesResponse(releases=map(release_to_pb, releases), next_page_token=following)
-
-    async def CreateRelease(self, request: pb.CreateReleaseRequest, call: Call) -> pb.CreateReleaseResponse:
-        draft = draft_from_pb(request.release, at=call.now)
-        release, effects = await self._catalog.create_release(draft, validate_only=request.validate_only)
-        return pb.CreateReleaseResponse(release=release_to_pb(release), side_effects=effects)
-
-    async def UpdateRelease(self, request: pb.UpdateReleaseRequest, call: Call) -> pb.UpdateReleaseResponse:
-        release, fields, effects = await self._catalog.update_release(
-            request.release.release_id,
-            changes_from_pb(request.release, request.update_mask),
-            version=request.release.version,
-            at=call.now,
-            validate_only=request.validate_only,
-        )
-        return pb.UpdateReleaseResponse(release=release_to_pb(release), changed_fields=mask_to_pb(fields), side_effects=effects)
-
-    async def DeleteRelease(self, request: pb.DeleteReleaseRequest, call: Call) -> pb.DeleteReleaseResponse:
-        effects = await self._catalog.delete_release(
-            request.release_id, version=request.version, at=call.now, validate_only=request.validate_only
-        )
-        return pb.DeleteReleaseResponse(side_effects=effects)
 
     async def ListGenres(self, request: pb.ListGenresRequest, call: Call) -> pb.ListGenresResponse:
         return pb.ListGenresResponse(genres=map(genre_to_pb, await self._catalog.list_genres()))

@@ -8,6 +8,7 @@ import pytest
 from adapters.postgres import Database
 from adapters.postgres.catalog.store import PostgresCatalog
 from adapters.postgres.listen import Bell
+from domain.catalog.admin import CatalogAdmin
 from domain.catalog.service import Catalog
 
 GENRES = {"action": "Action", "drama": "Drama", "mecha": "Mecha"}
@@ -22,7 +23,12 @@ def bell() -> Bell:
 async def catalog(database: Database, bell: Bell) -> Catalog:
     async with database.begins(lambda connection: connection)() as connection:
         await connection.executemany("INSERT INTO catalog.genres (genre_id, name) VALUES ($1, $2)", list(GENRES.items()))
-    return Catalog(begin=database.begins(PostgresCatalog), read=database.reads(PostgresCatalog), bell=bell)
+    return Catalog(read=database.reads(PostgresCatalog), bell=bell)
+
+
+@pytest.fixture
+async def admin(database: Database, catalog: Catalog) -> CatalogAdmin:
+    return CatalogAdmin(begin=database.begins(PostgresCatalog))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from ani.catalog.v1 import genre_pb2, release_pb2
 from domain.kernel import Role, new_id
@@ -48,14 +49,14 @@ def a_message(**over: object) -> release_pb2.Release:
 
 
 async def created(served: Served, token: Token, **over: object) -> release_pb2.Release:
-    answer = await served.catalog.CreateRelease(pb.CreateReleaseRequest(release=a_message(**over)), metadata=token(Role.EDITOR))
+    answer = await served.admin.CreateRelease(admin_pb.CreateReleaseRequest(release=a_message(**over)), metadata=token(Role.EDITOR))
     return answer.release
 
 
 class TestGetRelease:
     async def test_shows_what_was_created(self, served: Served, token: Token) -> None:
         wanted = a_message()
-        await served.catalog.CreateRelease(pb.CreateReleaseRequest(release=wanted), metadata=token(Role.EDITOR))
+        await served.admin.CreateRelease(admin_pb.CreateReleaseRequest(release=wanted), metadata=token(Role.EDITOR))
 
         shown = (await served.catalog.GetRelease(pb.GetReleaseRequest(release=wanted.alias))).release
 
@@ -151,24 +152,24 @@ class TestListReleases:
 
 class TestCreateRelease:
     async def test_is_for_editors(self, served: Served, token: Token) -> None:
-        request = pb.CreateReleaseRequest(release=a_message())
+        request = admin_pb.CreateReleaseRequest(release=a_message())
 
-        guest = await refusal(served.catalog.CreateRelease(request))
-        moderator = await refusal(served.catalog.CreateRelease(request, metadata=token(Role.MODERATOR)))
+        guest = await refusal(served.admin.CreateRelease(request))
+        moderator = await refusal(served.admin.CreateRelease(request, metadata=token(Role.MODERATOR)))
 
         assert (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_MISSING") == (guest.code, guest.reason)
         assert (grpc.StatusCode.PERMISSION_DENIED, "ROLE_TOO_LOW") == (moderator.code, moderator.reason)
 
     async def test_asks_who_calls_before_what_they_want(self, served: Served) -> None:
-        refused = await refusal(served.catalog.CreateRelease(pb.CreateReleaseRequest()))
+        refused = await refusal(served.admin.CreateRelease(admin_pb.CreateReleaseRequest()))
 
         assert grpc.StatusCode.UNAUTHENTICATED is refused.code
 
     async def test_names_every_field_that_is_wrong(self, served: Served, token: Token) -> None:
         titles = [release_pb2.LocalizedTitle(language="english")]
-        request = pb.CreateReleaseRequest(release=release_pb2.Release(alias="A", titles=titles))
+        request = admin_pb.CreateReleaseRequest(release=release_pb2.Release(alias="A", titles=titles))
 
-        refused = await refusal(served.catalog.CreateRelease(request, metadata=token(Role.EDITOR)))
+        refused = await refusal(served.admin.CreateRelease(request, metadata=token(Role.EDITOR)))
 
         wrong = {"release.alias", "release.titles[0].language", "release.titles[0].text", "release.kind", "release.status"}
         assert wrong <= set(refused.fields)
@@ -180,7 +181,8 @@ class TestCreateRelease:
         titles = [release_pb2.LocalizedTitle(language="en", text="Wind"), release_pb2.LocalizedTitle(language="ja", text="\0")]
         release = a_message(titles=titles, synopsis="wind\0", genres=[genre_pb2.Genre(genre_id="drama", name="\0")])
 
-        refused = await refusal(served.catalog.CreateRelease(pb.CreateReleaseRequest(release=release), metadata=token(Role.EDITOR)))
+        request = admin_pb.CreateReleaseRequest(release=release)
+        refused = await refusal(served.admin.CreateRelease(request, metadata=token(Role.EDITOR)))
 
         connection = await asyncpg.connect(database_url)
         assert "INVALID_ARGUMENT" == await connection.fetchval("SELECT code FROM platform.audit_log")
@@ -189,9 +191,9 @@ class TestCreateRelease:
 
     async def test_has_one_effect_however_often_it_is_sent(self, served: Served, token: Token, database_url: str) -> None:
         """E4: fifty at once, one release, one answer."""
-        request = pb.CreateReleaseRequest(release=a_message())
+        request = admin_pb.CreateReleaseRequest(release=a_message())
 
-        answers = await asyncio.gather(*(served.catalog.CreateRelease(request, metadata=token(Role.EDITOR)) for _ in range(50)))
+        answers = await asyncio.gather(*(served.admin.CreateRelease(request, metadata=token(Role.EDITOR)) for _ in range(50)))
 
         connection = await asyncpg.connect(database_url)
         assert 1 == await connection.fetchval("SELECT count(*) FROM catalog.releases")
@@ -201,13 +203,13 @@ class TestCreateRelease:
 
     async def test_writes_every_try_to_the_audit_log(self, served: Served, token: Token, database_url: str) -> None:
         await created(served, token)
-        await refusal(served.catalog.CreateRelease(pb.CreateReleaseRequest(), metadata=token(Role.USER)))
+        await refusal(served.admin.CreateRelease(admin_pb.CreateReleaseRequest(), metadata=token(Role.USER)))
 
         connection = await asyncpg.connect(database_url)
         rows = await connection.fetch("SELECT method, role, code, reason FROM platform.audit_log ORDER BY entry_id")
         await connection.close()
 
-        method = "/ani.catalog.v1.CatalogService/CreateRelease"
+        method = "/ani.catalog.v1.CatalogAdminService/CreateRelease"
         assert [(method, "EDITOR", "OK", ""), (method, "USER", "PERMISSION_DENIED", "ROLE_TOO_LOW")] == [tuple(row) for row in rows]
 
 
@@ -216,8 +218,8 @@ class TestUpdateRelease:
         release = await created(served, token)
         change = release_pb2.Release(release_id=release.release_id, synopsis="New.", alias="Not read, so not refused")
 
-        answer = await served.catalog.UpdateRelease(
-            pb.UpdateReleaseRequest(release=change, update_mask=FieldMask(paths=["synopsis"])), metadata=token(Role.EDITOR)
+        answer = await served.admin.UpdateRelease(
+            admin_pb.UpdateReleaseRequest(release=change, update_mask=FieldMask(paths=["synopsis"])), metadata=token(Role.EDITOR)
         )
 
         assert ("New.", release.alias, 2) == (answer.release.synopsis, answer.release.alias, answer.release.version)
@@ -229,8 +231,8 @@ class TestUpdateRelease:
         release = await created(served, token)
 
         refused = await refusal(
-            served.catalog.UpdateRelease(
-                pb.UpdateReleaseRequest(release=release, update_mask=FieldMask(paths=[path])), metadata=token(Role.EDITOR)
+            served.admin.UpdateRelease(
+                admin_pb.UpdateReleaseRequest(release=release, update_mask=FieldMask(paths=[path])), metadata=token(Role.EDITOR)
             )
         )
 
@@ -243,8 +245,9 @@ class TestUpdateRelease:
         change = release_pb2.Release(release_id=release.release_id, synopsis="New.")
 
         _, metadata = await with_metadata(
-            served.catalog.UpdateRelease(
-                pb.UpdateReleaseRequest(release=change, update_mask=FieldMask(paths=["synopsis"])), metadata=token(Role.EDITOR)
+            served.admin.UpdateRelease(
+                admin_pb.UpdateReleaseRequest(release=change, update_mask=FieldMask(paths=["synopsis"])),
+                metadata=token(Role.EDITOR),
             )
         )
         shown = await served.catalog.GetRelease(request)
@@ -266,7 +269,7 @@ class TestUpdateRelease:
                     version=present.release.version,
                 )
                 mask = FieldMask(paths=["planned_episode_count"])
-                call = served.catalog.UpdateRelease(pb.UpdateReleaseRequest(release=change, update_mask=mask), metadata=editor)
+                call = served.admin.UpdateRelease(admin_pb.UpdateReleaseRequest(release=change, update_mask=mask), metadata=editor)
                 code = await call.code()
                 assert code in {grpc.StatusCode.OK, grpc.StatusCode.ABORTED}
                 if code is grpc.StatusCode.OK:
@@ -284,7 +287,7 @@ class TestDeleteRelease:
         release = await created(served, token)
         await served.catalog.ListReleases(pb.ListReleasesRequest())
 
-        await served.catalog.DeleteRelease(pb.DeleteReleaseRequest(release_id=release.release_id), metadata=token(Role.EDITOR))
+        await served.admin.DeleteRelease(admin_pb.DeleteReleaseRequest(release_id=release.release_id), metadata=token(Role.EDITOR))
 
         assert 0 == len((await served.catalog.ListReleases(pb.ListReleasesRequest())).releases)
 

@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 import httpx
 import pytest
 
-from ani.catalog.v1 import catalog_service_pb2_grpc
+from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc
 from domain.kernel import new_id
 from tests.stack import Stack
 
 Catalog: TypeAlias = "catalog_service_pb2_grpc.CatalogServiceAsyncStub"
+Admin: TypeAlias = "catalog_admin_service_pb2_grpc.CatalogAdminServiceAsyncStub"
 Body = dict[str, Any]
 
 
@@ -39,6 +40,12 @@ async def editor(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
 async def catalog(stack: Stack) -> AsyncIterator[Catalog]:
     async with stack.channel() as channel:
         yield catalog_service_pb2_grpc.CatalogServiceStub(channel)
+
+
+@pytest.fixture
+async def admin(stack: Stack) -> AsyncIterator[Admin]:
+    async with stack.channel() as channel:
+        yield catalog_admin_service_pb2_grpc.CatalogAdminServiceStub(channel)
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import code_pb2
 
+from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from ani.catalog.v1 import release_pb2
-from tests.e2e.conftest import Body, Catalog, detail
+from tests.e2e.conftest import Admin, Body, Catalog, detail
 from tests.serving import refusal
 from tests.stack import Stack
 
@@ -104,11 +105,11 @@ class TestBadRequest:
         assert answer.status_code == 413
         assert detail(answer, "ErrorInfo")["reason"] == "REQUEST_TOO_LARGE"
 
-    async def test_names_the_field_natively(self, stack: Stack, catalog: Catalog) -> None:
-        change = pb.UpdateReleaseRequest(release=release_pb2.Release(alias="ok"), update_mask=FieldMask(paths=["alias"]))
+    async def test_names_the_field_natively(self, stack: Stack, admin: Admin) -> None:
+        change = admin_pb.UpdateReleaseRequest(release=release_pb2.Release(alias="ok"), update_mask=FieldMask(paths=["alias"]))
         credentials = tuple(stack.credentials("editor").items())
 
-        refused = await refusal(catalog.UpdateRelease(change, metadata=credentials))
+        refused = await refusal(admin.UpdateRelease(change, metadata=credentials))
 
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID")
         assert any("release.release_id" in words for words in refused.fields.values())
@@ -153,7 +154,7 @@ class TestAccess:
 
         assert answer.status_code == 401
 
-    async def test_is_the_same_natively(self, catalog: Catalog) -> None:
-        refused = await refusal(catalog.DeleteRelease(pb.DeleteReleaseRequest()))
+    async def test_is_the_same_natively(self, admin: Admin) -> None:
+        refused = await refusal(admin.DeleteRelease(admin_pb.DeleteReleaseRequest()))
 
         assert (refused.code, refused.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_MISSING")

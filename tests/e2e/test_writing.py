@@ -10,8 +10,9 @@ import httpx
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
+from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc, release_pb2
 from ani.catalog.v1 import catalog_service_pb2 as pb
-from ani.catalog.v1 import catalog_service_pb2_grpc, release_pb2
 from tests.e2e.conftest import Body, Catalog, detail
 from tests.serving import refusal, with_metadata
 from tests.stack import Stack
@@ -111,7 +112,8 @@ class TestRevision:
         """B6, F11: what one server has cached is not shown to whoever names a later revision."""
         credentials = tuple(stack.credentials("editor").items())
         async with stack.server_channel(0) as first, stack.server_channel(1) as second:
-            writer, reader = (catalog_service_pb2_grpc.CatalogServiceStub(channel) for channel in (first, second))
+            writer = catalog_admin_service_pb2_grpc.CatalogAdminServiceStub(first)
+            reader = catalog_service_pb2_grpc.CatalogServiceStub(second)
             draft = release_pb2.Release(
                 alias=a_body()["alias"],
                 titles=[release_pb2.LocalizedTitle(language="en", text="Wind")],
@@ -120,10 +122,10 @@ class TestRevision:
                 age_rating=release_pb2.AGE_RATING_12,
                 publication=release_pb2.PUBLICATION_PUBLISHED,
             )
-            made = await writer.CreateRelease(pb.CreateReleaseRequest(release=draft), metadata=credentials)
+            made = await writer.CreateRelease(admin_pb.CreateReleaseRequest(release=draft), metadata=credentials)
             for number in range(20):
                 release = release_pb2.Release(release_id=made.release.release_id, synopsis=f"Told {number} times.")
-                change = pb.UpdateReleaseRequest(release=release, update_mask=FieldMask(paths=["synopsis"]))
+                change = admin_pb.UpdateReleaseRequest(release=release, update_mask=FieldMask(paths=["synopsis"]))
                 _, metadata = await with_metadata(writer.UpdateRelease(change, metadata=credentials))
                 revision = (("x-revision", str(metadata["x-revision"])),)
                 seen = await reader.GetRelease(pb.GetReleaseRequest(release=release.release_id), metadata=revision)
@@ -171,7 +173,11 @@ class TestAudit:
         (entry,) = await until(lambda: stack.ask(EDITOR_CALLS, request_id))
 
         assert answer.headers["x-request-id"] == request_id
-        assert (entry["method"], entry["role"], entry["code"]) == ("/ani.catalog.v1.CatalogService/CreateRelease", "EDITOR", "OK")
+        assert (entry["method"], entry["role"], entry["code"]) == (
+            "/ani.catalog.v1.CatalogAdminService/CreateRelease",
+            "EDITOR",
+            "OK",
+        )
         assert body["alias"] in entry["request"]
 
     @pytest.mark.parametrize(("role", "reason"), [("user", "ROLE_TOO_LOW"), ("moderator", "ROLE_TOO_LOW")])

@@ -18,8 +18,9 @@ import httpx
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
+from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
+from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc, release_pb2
 from ani.catalog.v1 import catalog_service_pb2 as pb
-from ani.catalog.v1 import catalog_service_pb2_grpc, release_pb2
 from domain.kernel import new_id
 from tests.serving import taken_apart
 from tests.stack import Stack
@@ -127,11 +128,10 @@ class Load:
         """Return the kinds of calls of which one succeeded after a moment."""
         return {call.kind for call in self.since(since) if call.outcome == OK}
 
-    async def _catalog(self) -> catalog_service_pb2_grpc.CatalogServiceAsyncStub:
-        """Return a stub with a connection of its own."""
+    async def _channel(self) -> grpc.aio.Channel:
+        """Open a connection of its own."""
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 500)]
-        channel = await self._exits.enter_async_context(grpc.aio.insecure_channel(self.stack.address, options=options))
-        return catalog_service_pb2_grpc.CatalogServiceStub(channel)
+        return await self._exits.enter_async_context(grpc.aio.insecure_channel(self.stack.address, options=options))
 
     async def _read(self, reading: Callable[[], Awaitable[None]]) -> None:
         while not self._stopping.is_set():
@@ -139,7 +139,7 @@ class Load:
             await asyncio.sleep(PAUSE)
 
     async def _read_natively(self) -> None:
-        catalog = await self._catalog()
+        catalog = catalog_service_pb2_grpc.CatalogServiceStub(await self._channel())
         for number in itertools.cycle(range(3)):
             if self._stopping.is_set():
                 return
@@ -165,21 +165,21 @@ class Load:
             raise httpx.HTTPStatusError(answer.text, request=answer.request, response=answer)
 
     async def _write(self) -> None:
-        catalog = await self._catalog()
+        admin = catalog_admin_service_pb2_grpc.CatalogAdminServiceStub(await self._channel())
         for number in itertools.count():
             if self._stopping.is_set():
                 return
             kept = Kept(new_id(at=datetime.now(UTC)))
-            await self._insist("create", catalog.CreateRelease, _draft(kept.release_id))
+            await self._insist("create", admin.CreateRelease, _draft(kept.release_id))
             # Acknowledged: from now on it must be there.
             self.kept.append(kept)
             kept.events.update(ReleaseCreated=1, ReleasePublished=1)
             for told in ("Once.", "Twice."):
-                await self._insist("update", catalog.UpdateRelease, _change(kept, told))
+                await self._insist("update", admin.UpdateRelease, _change(kept, told))
                 kept.synopsis = told
                 kept.events.update(ReleaseUpdated=1)
             if number % 4 == 3:
-                await self._insist("delete", catalog.DeleteRelease, pb.DeleteReleaseRequest(release_id=kept.release_id))
+                await self._insist("delete", admin.DeleteRelease, admin_pb.DeleteReleaseRequest(release_id=kept.release_id))
                 kept.events.update(ReleaseDeleted=1)
 
     async def _insist(self, kind: str, method: Callable[..., Awaitable[Any]], request: Message) -> None:
@@ -207,7 +207,7 @@ class Load:
 
     async def _watch(self, seen: Counter[str], begun: asyncio.Event) -> None:
         """Count what is told of each release, going on from the last cursor whenever the stream ends."""
-        catalog = await self._catalog()
+        catalog = catalog_service_pb2_grpc.CatalogServiceStub(await self._channel())
         cursor = ""
         while True:
             try:
@@ -231,7 +231,7 @@ async def working(load: Load, *, seconds: float = 30.0) -> float:
     return time.monotonic() - since
 
 
-def _draft(release_id: str) -> pb.CreateReleaseRequest:
+def _draft(release_id: str) -> admin_pb.CreateReleaseRequest:
     release = release_pb2.Release(
         release_id=release_id,
         alias=f"release-{release_id[-12:]}",
@@ -241,9 +241,9 @@ def _draft(release_id: str) -> pb.CreateReleaseRequest:
         age_rating=release_pb2.AGE_RATING_12,
         publication=release_pb2.PUBLICATION_PUBLISHED,
     )
-    return pb.CreateReleaseRequest(release=release)
+    return admin_pb.CreateReleaseRequest(release=release)
 
 
-def _change(kept: Kept, synopsis: str) -> pb.UpdateReleaseRequest:
+def _change(kept: Kept, synopsis: str) -> admin_pb.UpdateReleaseRequest:
     release = release_pb2.Release(release_id=kept.release_id, synopsis=synopsis)
-    return pb.UpdateReleaseRequest(release=release, update_mask=FieldMask(paths=["synopsis"]))
+    return admin_pb.UpdateReleaseRequest(release=release, update_mask=FieldMask(paths=["synopsis"]))

@@ -28,7 +28,7 @@ class TestMethods:
     def test_know_what_the_contract_says_of_them(self, contract: dict[str, Method]) -> None:
         method = contract["UpdateRelease"]
 
-        assert method.full_name == "/ani.catalog.v1.CatalogService/UpdateRelease"
+        assert method.full_name == "/ani.catalog.v1.CatalogAdminService/UpdateRelease"
         assert method.request == "ani.catalog.v1.UpdateReleaseRequest"
         assert method.bindings == (Binding("PATCH", "/v1/releases/{release.release_id}", "release", ""),)
         assert method.idempotency == "IDEMPOTENT"

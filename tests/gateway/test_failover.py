@@ -19,7 +19,7 @@ from ani.catalog.v1 import catalog_service_pb2 as pb
 from tests.gateway.running import Open, Running, raw, until
 
 GET = "/ani.catalog.v1.CatalogService/GetRelease"
-DELETE = "/ani.catalog.v1.CatalogService/DeleteRelease"
+DELETE = "/ani.catalog.v1.CatalogAdminService/DeleteRelease"
 CALLERS = 20
 
 

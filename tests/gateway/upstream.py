@@ -21,11 +21,13 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from ani.catalog.v1 import release_pb2
 from ani.system.v1 import system_service_pb2 as system
 
 CATALOG = "/ani.catalog.v1.CatalogService/"
+ADMIN = "/ani.catalog.v1.CatalogAdminService/"
 SYSTEM = "/ani.system.v1.SystemService/"
 REFUSALS = {
     "missing": (grpc.StatusCode.NOT_FOUND, "There is no release 'missing'."),
@@ -107,16 +109,16 @@ async def list_releases(data: bytes, context: Any) -> bytes:
 
 
 async def create_release(data: bytes, context: Any) -> bytes:
-    request = pb.CreateReleaseRequest.FromString(data)
+    request = admin_pb.CreateReleaseRequest.FromString(data)
     if request.release.alias in REFUSALS:
         await refuse(context, request.release.alias)
     context.set_trailing_metadata((("cache-control", "no-store"), ("x-revision", "1f")))
-    return pb.CreateReleaseResponse(release=request.release).SerializeToString()
+    return admin_pb.CreateReleaseResponse(release=request.release).SerializeToString()
 
 
 async def update_release(data: bytes, context: Any) -> bytes:
-    request = pb.UpdateReleaseRequest.FromString(data)
-    return pb.UpdateReleaseResponse(release=request.release, changed_fields=request.update_mask).SerializeToString()
+    request = admin_pb.UpdateReleaseRequest.FromString(data)
+    return admin_pb.UpdateReleaseResponse(release=request.release, changed_fields=request.update_mask).SerializeToString()
 
 
 def note_first() -> bool:
@@ -131,7 +133,7 @@ async def delete_release(data: bytes, context: Any) -> bytes:
     """Die in the middle of the first call of all."""
     if note_first():
         os._exit(1)
-    return pb.DeleteReleaseResponse().SerializeToString()
+    return admin_pb.DeleteReleaseResponse().SerializeToString()
 
 
 async def list_genres(data: bytes, context: Any) -> bytes:
@@ -165,9 +167,9 @@ async def check_liveness(data: bytes, context: Any) -> bytes:
 UNARY: dict[str, Callable[[bytes, Any], Any]] = {
     f"{CATALOG}GetRelease": get_release,
     f"{CATALOG}ListReleases": list_releases,
-    f"{CATALOG}CreateRelease": create_release,
-    f"{CATALOG}UpdateRelease": update_release,
-    f"{CATALOG}DeleteRelease": delete_release,
+    f"{ADMIN}CreateRelease": create_release,
+    f"{ADMIN}UpdateRelease": update_release,
+    f"{ADMIN}DeleteRelease": delete_release,
     f"{CATALOG}ListGenres": list_genres,
     f"{SYSTEM}GetCaller": get_caller,
     f"{SYSTEM}CheckLiveness": check_liveness,

@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from adapters.postgres import Database, bare
+from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from domain.kernel import Role, new_id
 from server.pipeline.call import Call
@@ -185,7 +186,7 @@ class TestCancelledCall:
             release = a_release(0, {"release_id": new_id(at=NOON), "alias": f"release-{chance.getrandbits(40):x}"})
             one: Any = chance.choice(
                 [
-                    lambda: catalog.CreateRelease(pb.CreateReleaseRequest(release=release), metadata=editor),
+                    lambda: probe.served.admin.CreateRelease(admin_pb.CreateReleaseRequest(release=release), metadata=editor),
                     lambda: catalog.GetRelease(pb.GetReleaseRequest(release=f"none-{chance.getrandbits(8)}")),
                     lambda: catalog.ListReleases(pb.ListReleasesRequest(year_from=chance.randrange(2000))),
                     lambda: probe("Write", id=str(chance.getrandbits(4))),

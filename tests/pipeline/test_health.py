@@ -29,6 +29,7 @@ from tests.pipeline.conftest import PATIENCE_SECONDS, Eventually, Probe, Start
 from tests.platform.conftest import OwnValkey
 from tests.serving import Served, refusal
 
+ADMIN = "ani.catalog.v1.CatalogAdminService"
 CATALOG, SYSTEM = "ani.catalog.v1.CatalogService", "ani.system.v1.SystemService"
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -190,7 +191,9 @@ class TestParts:
 class TestReflection:
     async def test_names_every_service(self, served: Served) -> None:
         """D8."""
-        assert {CATALOG, SYSTEM, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} == await reflected(served)
+        assert {ADMIN, CATALOG, SYSTEM, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} == await reflected(
+            served
+        )
 
     @pytest.mark.settings(reflection=False)
     async def test_can_be_switched_off(self, served: Served) -> None:

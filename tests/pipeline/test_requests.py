@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from domain.kernel import Role
 from server.wiring import SERVICES
@@ -36,12 +37,12 @@ messages = Messages(KNOWN)
 NEW = a_release(5, {"synopsis": "Words."})
 OLD = a_release(0, {"synopsis": "Other words."})
 GOOD: dict[str, list[Message]] = {
-    "CreateRelease": [pb.CreateReleaseRequest(release=NEW, validate_only=only) for only in (False, True)],
+    "CreateRelease": [admin_pb.CreateReleaseRequest(release=NEW, validate_only=only) for only in (False, True)],
     "UpdateRelease": [
-        pb.UpdateReleaseRequest(release=OLD, update_mask=FieldMask(paths=paths))
+        admin_pb.UpdateReleaseRequest(release=OLD, update_mask=FieldMask(paths=paths))
         for paths in (["synopsis"], ["titles", "genres", "alias"], ["weekly_slot", "year", "blocked_countries"])
     ],
-    "DeleteRelease": [pb.DeleteReleaseRequest(release_id=IDS[2])],
+    "DeleteRelease": [admin_pb.DeleteReleaseRequest(release_id=IDS[2])],
     "GetRelease": [pb.GetReleaseRequest(release=IDS[0])],
     "BatchGetReleases": [pb.BatchGetReleasesRequest(release_ids=IDS)],
     "ListReleases": [pb.ListReleasesRequest(page_size=2)],
@@ -139,8 +140,8 @@ async def rows(served: Served, token: Token, database_url: str) -> AsyncIterator
     connection = await asyncpg.connect(database_url)
     await connection.execute("INSERT INTO catalog.genres (genre_id, name) VALUES ('drama', 'Drama')")
     for number, facts in enumerate(RELEASES):
-        request = pb.CreateReleaseRequest(release=a_release(number, facts))
-        await served.catalog.CreateRelease(request, metadata=token(Role.EDITOR))
+        request = admin_pb.CreateReleaseRequest(release=a_release(number, facts))
+        await served.admin.CreateRelease(request, metadata=token(Role.EDITOR))
     yield connection
     await connection.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from ani.catalog.v1 import catalog_service_pb2 as pb
+from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import release_pb2
 from domain.kernel import Role, new_id
 from server.settings import Settings
@@ -38,8 +38,8 @@ class TestRevision:
             status=release_pb2.RELEASE_STATUS_ONGOING,
             age_rating=release_pb2.AGE_RATING_12,
         )
-        request = pb.CreateReleaseRequest(release=created)
-        _, metadata = await with_metadata(probe.served.catalog.CreateRelease(request, metadata=token(Role.EDITOR)))
+        request = admin_pb.CreateReleaseRequest(release=created)
+        _, metadata = await with_metadata(probe.served.admin.CreateRelease(request, metadata=token(Role.EDITOR)))
         _, untagged = await with_metadata(probe("WriteUntagged"))
         _, read = await with_metadata(probe("Read"))
 

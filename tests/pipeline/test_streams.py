@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from domain.kernel import Role
 from server.pipeline.call import Call
@@ -273,8 +274,8 @@ class TestResume:
         cursor = (await watch.read()).cursor
         watch.cancel()
         for number in range(3):
-            request = pb.CreateReleaseRequest(release=a_release(number, {}))
-            await catalog.CreateRelease(request, metadata=token(Role.EDITOR))
+            request = admin_pb.CreateReleaseRequest(release=a_release(number, {}))
+            await probe.served.admin.CreateRelease(request, metadata=token(Role.EDITOR))
 
         seen = []
         for _ in range(3):

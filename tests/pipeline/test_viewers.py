@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from ani.catalog.v1 import release_pb2
 from domain.kernel import Role, new_id
@@ -85,8 +86,8 @@ class TestCachedMethods:
 async def two(probe: Probe, start: Start, settings: Settings, token: Token) -> tuple[Probe, Probe]:
     """A server with a cache and one without, over the same releases."""
     for number, facts in enumerate(RELEASES):
-        request = pb.CreateReleaseRequest(release=a_release(number, facts))
-        await probe.served.catalog.CreateRelease(request, metadata=token(Role.EDITOR))
+        request = admin_pb.CreateReleaseRequest(release=a_release(number, facts))
+        await probe.served.admin.CreateRelease(request, metadata=token(Role.EDITOR))
     return probe, await start(replace(settings, cache=False))
 
 

@@ -13,7 +13,7 @@ class TestRecord:
         entry = Entry(
             time=NOON,
             request_id="0af7651916cd43dd8448eb21",
-            method="/ani.catalog.v1.CatalogService/UpdateRelease",
+            method="/ani.catalog.v1.CatalogAdminService/UpdateRelease",
             account_id="0191d7a0-0000-7000-8000-000000000001",
             role="EDITOR",
             address="192.0.2.1",
@@ -36,7 +36,7 @@ class TestRecord:
         entry = Entry(
             time=NOON,
             request_id="0af7651916cd43dd8448eb22",
-            method="/ani.catalog.v1.CatalogService/CreateRelease",
+            method="/ani.catalog.v1.CatalogAdminService/CreateRelease",
             account_id="0191d7a0-0000-7000-8000-000000000001",
             role="EDITOR",
             address="192.0.2.1",

@@ -12,7 +12,7 @@ import pytest
 from adapters.postgres import Database, bare, outbox
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
-from ani.catalog.v1 import catalog_service_pb2
+from ani.catalog.v1 import catalog_admin_service_pb2
 from ani.options.v1 import policy_pb2
 from domain.catalog.model import ReleaseUpdated
 from server.catalog.tasks import tags
@@ -78,7 +78,7 @@ class TestKeepCachesTrue:
         own_valkey.begin()
 
     def test_forgets_what_the_contract_says_a_change_makes_untrue(self) -> None:
-        method = catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"].methods_by_name["UpdateRelease"]
+        method = catalog_admin_service_pb2.DESCRIPTOR.services_by_name["CatalogAdminService"].methods_by_name["UpdateRelease"]
         drops = method.GetOptions().Extensions[policy_pb2.policy].drops
 
         forgotten = tags(ReleaseUpdated(time=NOON, release_id=RELEASE_ID, fields=()))
