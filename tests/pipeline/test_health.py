@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from adapters.local.postgres import LocalPostgres
-from adapters.local.runtime import runtime_folder
-from adapters.postgres import migrate
 from ani.catalog.v1 import catalog_service_pb2
 from ani.system.v1 import system_service_pb2 as pb
 from domain.kernel import Unavailable
 from server import serve
 from server.health import Health, Part
 from server.settings import Settings
+from tests.own_engines import OwnPostgres
 from tests.pipeline.conftest import PATIENCE_SECONDS, Eventually, Probe, Start
 from tests.platform.conftest import OwnValkey
 from tests.serving import Served, refusal
@@ -53,33 +46,6 @@ async def becomes(served: Served, service: str, wanted: int) -> None:
 async def parts(served: Served) -> tuple[int, dict[str, int]]:
     answer = await served.system.CheckHealth(pb.CheckHealthRequest())
     return answer.state, {part.name: part.state for part in answer.parts}
-
-
-class OwnPostgres(LocalPostgres):
-    """A PostgreSQL to kill."""
-
-    def begin(self) -> None:
-        self.prepare()
-        self.process = self.start(subprocess.DEVNULL)
-        self.wait_ready()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-async def own_postgres(tmp_path: Path) -> AsyncIterator[OwnPostgres]:
-    runtime = runtime_folder(tmp_path)
-    postgres = OwnPostgres(tmp_path / "postgres", runtime, durable=False)
-    postgres.begin()
-    await migrate.upgrade(postgres.url)
-    connection = await asyncpg.connect(postgres.url)
-    await connection.execute("CHECKPOINT")  # without it nothing would be left of that after a kill
-    await connection.close()
-    yield postgres
-    postgres.kill()
-    shutil.rmtree(runtime)
 
 
 class TestDatabaseAway:
