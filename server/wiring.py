@@ -18,7 +18,7 @@ from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.demo import plant
 from adapters.postgres.catalog.statements import CHANNEL
 from adapters.postgres.catalog.store import PostgresCatalog
-from adapters.postgres.listen import Listener
+from adapters.postgres.listen import Bell, Listener
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
 from adapters.redis.quotas import ValkeyQuotas
@@ -46,10 +46,11 @@ from server.telemetry.followed import follow
 from server.telemetry.logs import SINK
 from server.telemetry.metrics import Metrics
 
-SERVICES: tuple[ServiceDescriptor, ...] = (
-    catalog_service_pb2.DESCRIPTOR.services_by_name["CatalogService"],
-    catalog_admin_service_pb2.DESCRIPTOR.services_by_name["CatalogAdminService"],
-    system_service_pb2.DESCRIPTOR.services_by_name["SystemService"],
+# One service stands in each of these files.
+SERVICES: tuple[ServiceDescriptor, ...] = tuple(
+    service
+    for contract in (catalog_service_pb2, catalog_admin_service_pb2, system_service_pb2)
+    for service in contract.DESCRIPTOR.services_by_name.values()
 )
 USUAL_WINDOW_SECONDS = 60.0
 
@@ -89,15 +90,23 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         bell = listener.bell(CHANNEL)
         machinery = await _machinery(settings, process, database, valkey, stack)
         health = Health(_parts(database, valkey), [service.full_name for service in SERVICES])
-        catalog = Catalog(read=database.reads(PostgresCatalog), bell=bell)
         pipeline = Pipeline(machinery)
-        pipeline.add(SERVICES[0], CatalogServicer(catalog))
-        pipeline.add(SERVICES[1], CatalogAdminServicer(CatalogAdmin(begin=database.begins(PostgresCatalog))))
-        pipeline.add(SERVICES[2], SystemServicer(health, database.schema_revision))
+        servicers = {**_catalog(database, bell), "SystemService": SystemServicer(health, database.schema_revision)}
+        for service in SERVICES:
+            pipeline.add(service, servicers[service.name])
         await health.begin()
         for coroutine in (listener.run(), health.watch()):
             await stack.enter_async_context(_background(coroutine))
         yield Application(settings, pipeline, health, machinery.draining)
+
+
+def _catalog(database: Database, bell: Bell) -> dict[str, object]:
+    """Return the catalog's servicers by the names of their services."""
+    begin, read = database.begins(PostgresCatalog), database.reads(PostgresCatalog)
+    return {
+        "CatalogService": CatalogServicer(Catalog(read=read, bell=bell)),
+        "CatalogAdminService": CatalogAdminServicer(CatalogAdmin(begin=begin)),
+    }
 
 
 async def _machinery(settings: Settings, process: str, database: Database, valkey: Valkey, stack: AsyncExitStack) -> Machinery:
