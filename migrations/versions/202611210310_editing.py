@@ -1,11 +1,11 @@
-"""schedule: episodes and air times."""
+"""editing: revisions and change sets."""
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "202611210500"
-down_revision = "202611210400"
+revision = "202611210310"
+down_revision = "202611210300"
 
 STATEMENTS: tuple[str, ...] = ()
 REVERSED: tuple[str, ...] = ()

@@ -1,11 +1,11 @@
-"""editing: revisions and change sets."""
+"""storage: uploaded files, promos and what was shown of them."""
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "202611210400"
-down_revision = "202611210300"
+revision = "202611210350"
+down_revision = "202611210340"
 
 STATEMENTS: tuple[str, ...] = ()
 REVERSED: tuple[str, ...] = ()

@@ -1,11 +1,11 @@
-"""operations: long work, and imports."""
+"""media: video sources, streams, player settings."""
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "202611210600"
-down_revision = "202611210500"
+revision = "202611210340"
+down_revision = "202611210330"
 
 STATEMENTS: tuple[str, ...] = ()
 REVERSED: tuple[str, ...] = ()

@@ -1,11 +1,11 @@
-"""storage: uploaded files, promos and what was shown of them."""
+"""schedule: episodes and air times."""
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "202611210800"
-down_revision = "202611210700"
+revision = "202611210320"
+down_revision = "202611210310"
 
 STATEMENTS: tuple[str, ...] = ()
 REVERSED: tuple[str, ...] = ()

@@ -1,11 +1,11 @@
-"""media: video sources, streams, player settings."""
+"""operations: long work, and imports."""
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "202611210700"
-down_revision = "202611210600"
+revision = "202611210330"
+down_revision = "202611210320"
 
 STATEMENTS: tuple[str, ...] = ()
 REVERSED: tuple[str, ...] = ()
