@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from domain.kernel import InvalidArgument
@@ -23,12 +24,29 @@ class PageTokenInvalid(InvalidArgument):
 
 def page_token(at: datetime, item_id: str, *, binding: str) -> str:
     """Return the token of the page that follows an item."""
-    place = json.dumps([(at - EPOCH) // timedelta(microseconds=1), item_id], separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_mark(place, binding) + place).decode().rstrip("=")
+    return place_token((at - EPOCH) // timedelta(microseconds=1), item_id, binding=binding)
 
 
 def page_place(token: str, *, binding: str) -> tuple[datetime, str] | None:
     """Return the place that a token names, None for the first page. Raises PageTokenInvalid."""
+    values = place_values(token, binding=binding)
+    if values is None:
+        return None
+    try:
+        microseconds, item_id = values
+        return EPOCH + timedelta(microseconds=microseconds), str(UUID(item_id))
+    except (ValueError, TypeError, AttributeError, OverflowError) as fault:
+        raise PageTokenInvalid(field="page_token") from fault
+
+
+def place_token(*values: str | int | float, binding: str) -> str:
+    """Return a token of any values by which a list is ordered."""
+    place = json.dumps(values, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(_mark(place, binding) + place).decode().rstrip("=")
+
+
+def place_values(token: str, *, binding: str) -> list[Any] | None:
+    """Return the values of a token, None for the first page. Raises PageTokenInvalid."""
     if not token:
         return None
     try:
@@ -36,10 +54,10 @@ def page_place(token: str, *, binding: str) -> tuple[datetime, str] | None:
         mark, place = raw[:MARK_BYTES], raw[MARK_BYTES:]
         if mark != _mark(place, binding):
             raise PageTokenInvalid(field="page_token")
-        microseconds, item_id = json.loads(place)
-        return EPOCH + timedelta(microseconds=microseconds), str(UUID(item_id))
-    except (binascii.Error, ValueError, TypeError, AttributeError, OverflowError) as fault:
+        values: list[Any] = json.loads(place)
+    except (binascii.Error, ValueError) as fault:
         raise PageTokenInvalid(field="page_token") from fault
+    return values
 
 
 def _mark(place: bytes, binding: str) -> bytes:
