@@ -39,7 +39,7 @@ def page_place(token: str, *, binding: str) -> tuple[datetime, str] | None:
         raise PageTokenInvalid(field="page_token") from fault
 
 
-def place_token(*values: str | int | float, binding: str) -> str:
+def place_token(*values: str | float, binding: str) -> str:
     """Return a token of any values by which a list is ordered."""
     place = json.dumps(values, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_mark(place, binding) + place).decode().rstrip("=")

@@ -6,11 +6,8 @@ from typing import Any
 
 from alembic import context
 
-from adapters.postgres import platform
-from adapters.postgres.catalog import tables as catalog
+from adapters.postgres.everything import SCHEMAS
 from adapters.postgres.schema import metadata
-
-SCHEMAS = {catalog.SCHEMA, platform.SCHEMA}
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:

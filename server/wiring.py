@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from google.protobuf.descriptor import ServiceDescriptor
 from adapters.postgres import Database, migrate
 from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.demo import plant
+from adapters.postgres.catalog.items import ITEMS
 from adapters.postgres.catalog.statements import CHANNEL
 from adapters.postgres.catalog.store import PostgresCatalog
+from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Bell, Listener
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
@@ -25,8 +28,9 @@ from adapters.redis.quotas import ValkeyQuotas
 from adapters.tokens import TokenIssuer, TokenKeys, TokenVerifier
 from ani.catalog.v1 import catalog_admin_service_pb2, catalog_service_pb2
 from ani.system.v1 import system_service_pb2
-from domain.catalog.admin import CatalogAdmin
+from domain.catalog.kinds import RELEASE
 from domain.catalog.service import Catalog
+from domain.editing.service import Editing
 from domain.kernel import Unavailable
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.demo import demo
@@ -102,10 +106,12 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
 
 def _catalog(database: Database, bell: Bell) -> dict[str, object]:
     """Return the catalog's servicers by the names of their services."""
-    begin, read = database.begins(PostgresCatalog), database.reads(PostgresCatalog)
+    read = database.reads(PostgresCatalog)
+    kept = partial(PostgresEditing, kept=ITEMS)
+    editing = Editing([RELEASE], begin=database.begins(kept), read=database.reads(kept))
     return {
         "CatalogService": CatalogServicer(Catalog(read=read, bell=bell)),
-        "CatalogAdminService": CatalogAdminServicer(CatalogAdmin(begin=begin)),
+        "CatalogAdminService": CatalogAdminServicer(editing),
     }
 
 

@@ -82,15 +82,13 @@ async def drift(url: str) -> list[Any]:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from adapters.postgres import platform
-    from adapters.postgres.catalog import tables as catalog
+    from adapters.postgres.everything import SCHEMAS
     from adapters.postgres.schema import metadata
 
     def compare(connection: Connection) -> list[Any]:
-        schemas = {catalog.SCHEMA, platform.SCHEMA}
         options = {
             "include_schemas": True,
-            "include_name": lambda name, kind, _: kind != "schema" or name in schemas,
+            "include_name": lambda name, kind, _: kind != "schema" or name in SCHEMAS,
         }
         differences: list[Any] = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
         return differences

@@ -1,4 +1,4 @@
-"""Events as JSON: what an older release wrote must be readable, and what a newer one adds is left aside."""
+"""Dataclasses as JSON: what an older release wrote must be readable, and what a newer one adds is left aside."""
 
 from __future__ import annotations
 
@@ -7,33 +7,45 @@ import types
 import typing
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import Any, TypeVar
 
-from domain.kernel import Event
-
-E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 
-def to_payload(event: Event) -> dict[str, Any]:
-    return {field.name: _plain(getattr(event, field.name)) for field in dataclasses.fields(event)}
+def to_payload(fact: Any) -> dict[str, Any]:
+    return {field.name: plain(getattr(fact, field.name)) for field in dataclasses.fields(fact)}
 
 
-def from_payload(kind: type[E], payload: dict[str, Any]) -> E:
+def from_payload(kind: type[T], payload: dict[str, Any]) -> T:
     """Raises TypeError when a field without a default is missing."""
-    known = typing.get_type_hints(kind)
-    return kind(**{name: _typed(known[name], value) for name, value in payload.items() if name in known})
+    return kind(**typed_fields(kind, payload))
 
 
-def _plain(value: Any) -> Any:
+def typed_fields(kind: type[Any], payload: dict[str, Any]) -> dict[str, Any]:
+    """Return those values of JSON that a dataclass has fields for, as it wants them."""
+    known = _hints(kind)  # type: ignore[arg-type]
+    return {name: _typed(known[name], value) for name, value in payload.items() if name in known}
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        return to_payload(value)
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    raise TypeError(f"an event holds plain values, tuples of them and times, not {value!r}")
+    raise TypeError(f"what is kept as JSON holds plain values, tuples of them, times and dataclasses, not {value!r}")
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _typed(kind: Any, value: Any) -> Any:
@@ -46,4 +58,6 @@ def _typed(kind: Any, value: Any) -> Any:
         return tuple(_typed(typing.get_args(kind)[0], item) for item in value)
     if kind is datetime:
         return datetime.fromisoformat(value)
+    if dataclasses.is_dataclass(kind):
+        return from_payload(typing.cast(type[Any], kind), value)
     return kind(value)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
-from domain.kernel import AlreadyExists, Conflict, Event, InvalidArgument, NotFound
+from domain.kernel import AlreadyExists, Event, InvalidArgument, NotFound
 from domain.visibility import Publication, Terms
 
 UUID_SHAPE = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -226,18 +226,6 @@ class ReleaseNotFound(NotFound):
     """Raised when no release that the viewer may see has this id or alias."""
 
     text = "There is no release {release}."
-
-
-class ReleaseChangedMeanwhile(Conflict):
-    """Raised when a write names a version that is no longer the present one."""
-
-    text = "Release {release_id} has version {present} by now, not {named}: read it again and repeat the change."
-
-
-class ReleaseIdReused(InvalidArgument):
-    """Raised when a creation repeats an id with other contents."""
-
-    text = "Release {release_id} was created with other contents: choose another id, or update it."
 
 
 class AliasTaken(AlreadyExists):

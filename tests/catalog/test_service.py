@@ -9,7 +9,6 @@ import pytest
 
 from adapters.postgres import Database
 from adapters.postgres.listen import Bell
-from domain.catalog.admin import CatalogAdmin
 from domain.catalog.model import (
     AliasLooksLikeId,
     AliasTaken,
@@ -18,8 +17,6 @@ from domain.catalog.model import (
     Genre,
     GenreUnknown,
     Kind,
-    ReleaseChangedMeanwhile,
-    ReleaseIdReused,
     ReleaseNotFound,
     Title,
     TitleLanguageRepeated,
@@ -27,10 +24,12 @@ from domain.catalog.model import (
     ZoneUnknown,
 )
 from domain.catalog.service import Catalog
+from domain.editing.model import ItemChangedMeanwhile, ItemIdReused
 from domain.kernel import Page, new_id
 from domain.paging import PageTokenInvalid, page_token
 from domain.visibility import Publication
 from tests.builders import GUEST, NOON, a_draft, a_release, a_viewer, an_editor
+from tests.catalog.conftest import Desk
 
 LATER = NOON + timedelta(hours=1)
 
@@ -42,7 +41,7 @@ async def events(database: Database) -> list[str]:
 
 
 class TestGetRelease:
-    async def test_finds_it_by_id_and_by_alias(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_finds_it_by_id_and_by_alias(self, catalog: Catalog, admin: Desk) -> None:
         created, _ = await admin.create_release(a_release(alias="kaze-no-uta", genres=(Genre("drama"),)))
 
         by_id = await catalog.get_release(created.release_id, viewer=GUEST)
@@ -51,16 +50,14 @@ class TestGetRelease:
         assert by_id == by_alias == created
         assert (Genre("drama", "Drama"),) == by_id.genres
 
-    async def test_hides_drafts_from_viewers_and_shows_them_to_editors(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_hides_drafts_from_viewers_and_shows_them_to_editors(self, catalog: Catalog, admin: Desk) -> None:
         draft, _ = await admin.create_release(a_draft())
 
         assert draft == await catalog.get_release(draft.release_id, viewer=an_editor())
         with pytest.raises(ReleaseNotFound):
             await catalog.get_release(draft.release_id, viewer=a_viewer())
 
-    async def test_hides_what_is_blocked_in_the_country_or_above_the_maturity_limit(
-        self, catalog: Catalog, admin: CatalogAdmin
-    ) -> None:
+    async def test_hides_what_is_blocked_in_the_country_or_above_the_maturity_limit(self, catalog: Catalog, admin: Desk) -> None:
         created, _ = await admin.create_release(a_release(blocked_countries=("DE",), age_rating=16))
 
         assert created == await catalog.get_release(created.release_id, viewer=a_viewer(country="FR"))
@@ -77,7 +74,7 @@ class TestGetRelease:
 
 
 class TestBatchGetReleases:
-    async def test_keeps_the_order_and_names_what_is_missing(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_keeps_the_order_and_names_what_is_missing(self, catalog: Catalog, admin: Desk) -> None:
         first, _ = await admin.create_release(a_release())
         draft, _ = await admin.create_release(a_draft())
         second, _ = await admin.create_release(a_release())
@@ -92,7 +89,7 @@ class TestBatchGetReleases:
 
 
 class TestListReleases:
-    async def test_shows_the_latest_publication_first(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_shows_the_latest_publication_first(self, catalog: Catalog, admin: Desk) -> None:
         for hour in range(3):
             await admin.create_release(a_release(alias=f"number-{hour}", at=NOON + timedelta(hours=hour)))
 
@@ -102,9 +99,7 @@ class TestListReleases:
         assert "" == following
 
     @pytest.mark.parametrize("size", [1, 2, 5, 16])
-    async def test_pages_lose_and_repeat_nothing_while_releases_come_and_go(
-        self, catalog: Catalog, admin: CatalogAdmin, size: int
-    ) -> None:
+    async def test_pages_lose_and_repeat_nothing_while_releases_come_and_go(self, catalog: Catalog, admin: Desk, size: int) -> None:
         """B7: what stays throughout is shown exactly once."""
         at_one_time = [(await admin.create_release(a_release()))[0] for _ in range(7)]
         spread = [(await admin.create_release(a_release(at=NOON + timedelta(minutes=n))))[0] for n in range(1, 6)]
@@ -125,7 +120,7 @@ class TestListReleases:
         assert stayed == set(seen) - {leaving.release_id}
         assert len(seen) == len(set(seen))
 
-    async def test_narrows_by_every_filter(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_narrows_by_every_filter(self, catalog: Catalog, admin: Desk) -> None:
         await admin.create_release(a_release(alias="a-film", kind=Kind.MOVIE, year=1999, genres=(Genre("drama"), Genre("mecha"))))
         await admin.create_release(a_release(alias="a-series", year=2020, genres=(Genre("drama"),)))
 
@@ -139,7 +134,7 @@ class TestListReleases:
         assert ["a-film"] == await aliases(Filter(genres=("drama", "mecha")))
         assert {"a-film", "a-series"} == set(await aliases(Filter(genres=("drama",))))
 
-    async def test_shows_exactly_what_the_visibility_rule_allows(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_shows_exactly_what_the_visibility_rule_allows(self, catalog: Catalog, admin: Desk) -> None:
         made = [
             (await admin.create_release(release))[0]
             for release in (
@@ -156,7 +151,7 @@ class TestListReleases:
             allowed, _ = await catalog.batch_get_releases([release.release_id for release in made], viewer=viewer)
             assert {release.release_id for release in allowed} == {release.release_id for release in listed}
 
-    async def test_refuses_a_token_of_other_filters_or_of_nobodys_making(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_refuses_a_token_of_other_filters_or_of_nobodys_making(self, catalog: Catalog, admin: Desk) -> None:
         for _ in range(2):
             await admin.create_release(a_release())
         _, token = await catalog.list_releases(Filter(), Page(1), viewer=GUEST)
@@ -172,14 +167,14 @@ class TestListReleases:
 
 
 class TestCreateRelease:
-    async def test_records_that_it_was_created_and_published(self, admin: CatalogAdmin, database: Database) -> None:
+    async def test_records_that_it_was_created_and_published(self, admin: Desk, database: Database) -> None:
         created, effects = await admin.create_release(a_release())
 
         assert NOON == created.publish_time
         assert ["ReleaseCreated", "ReleasePublished"] == effects
         assert sorted(effects) == sorted(await events(database))
 
-    async def test_gives_the_first_result_when_it_is_repeated(self, admin: CatalogAdmin, database: Database) -> None:
+    async def test_gives_the_first_result_when_it_is_repeated(self, admin: Desk, database: Database) -> None:
         draft = a_release()
         created, _ = await admin.create_release(draft)
 
@@ -189,14 +184,14 @@ class TestCreateRelease:
         assert [] == effects
         assert 2 == len(await events(database))
 
-    async def test_refuses_an_id_with_other_contents(self, admin: CatalogAdmin) -> None:
+    async def test_refuses_an_id_with_other_contents(self, admin: Desk) -> None:
         draft = a_release()
         await admin.create_release(draft)
 
-        with pytest.raises(ReleaseIdReused):
+        with pytest.raises(ItemIdReused):
             await admin.create_release(a_release(release_id=draft.release_id, alias=draft.alias, synopsis="Another one."))
 
-    async def test_refuses_an_alias_that_is_taken(self, admin: CatalogAdmin, database: Database) -> None:
+    async def test_refuses_an_alias_that_is_taken(self, admin: Desk, database: Database) -> None:
         await admin.create_release(a_release(alias="kaze-no-uta"))
 
         with pytest.raises(AliasTaken):
@@ -213,13 +208,11 @@ class TestCreateRelease:
             ({"alias": "0191d7a0-0000-7000-8000-000000000001"}, AliasLooksLikeId),
         ],
     )
-    async def test_refuses_what_no_release_may_be(
-        self, admin: CatalogAdmin, over: dict[str, object], refusal: type[Exception]
-    ) -> None:
+    async def test_refuses_what_no_release_may_be(self, admin: Desk, over: dict[str, object], refusal: type[Exception]) -> None:
         with pytest.raises(refusal):
             await admin.create_release(a_release(**over))
 
-    async def test_rehearses_without_a_trace(self, catalog: Catalog, admin: CatalogAdmin, database: Database) -> None:
+    async def test_rehearses_without_a_trace(self, catalog: Catalog, admin: Desk, database: Database) -> None:
         draft = a_release()
 
         shown, effects = await admin.create_release(draft, validate_only=True)
@@ -232,7 +225,7 @@ class TestCreateRelease:
 
 
 class TestUpdateRelease:
-    async def test_changes_what_is_named_and_says_what_differs(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_changes_what_is_named_and_says_what_differs(self, catalog: Catalog, admin: Desk) -> None:
         created, _ = await admin.create_release(a_release(synopsis="Old."))
 
         changed, fields, _ = await admin.update_release(
@@ -243,7 +236,7 @@ class TestUpdateRelease:
         assert ("New.", 2, LATER) == (changed.synopsis, changed.version, changed.update_time)
         assert changed == await catalog.get_release(created.release_id, viewer=GUEST)
 
-    async def test_changes_nothing_when_nothing_differs(self, admin: CatalogAdmin, database: Database) -> None:
+    async def test_changes_nothing_when_nothing_differs(self, admin: Desk, database: Database) -> None:
         created, _ = await admin.create_release(a_release(synopsis="Old."))
 
         changed, fields, effects = await admin.update_release(created.release_id, {"synopsis": "Old."}, version=0, at=LATER)
@@ -251,7 +244,7 @@ class TestUpdateRelease:
         assert (created, [], []) == (changed, fields, effects)
         assert 2 == len(await events(database))
 
-    async def test_announces_the_first_publication_once(self, admin: CatalogAdmin, database: Database) -> None:
+    async def test_announces_the_first_publication_once(self, admin: Desk, database: Database) -> None:
         draft, _ = await admin.create_release(a_draft())
 
         for publication in (Publication.PUBLISHED, Publication.WITHDRAWN, Publication.PUBLISHED):
@@ -259,14 +252,14 @@ class TestUpdateRelease:
 
         assert 1 == (await events(database)).count("ReleasePublished")
 
-    async def test_refuses_a_version_that_is_no_longer_the_present_one(self, admin: CatalogAdmin) -> None:
+    async def test_refuses_a_version_that_is_no_longer_the_present_one(self, admin: Desk) -> None:
         created, _ = await admin.create_release(a_release())
         await admin.update_release(created.release_id, {"synopsis": "First."}, version=created.version, at=LATER)
 
-        with pytest.raises(ReleaseChangedMeanwhile):
+        with pytest.raises(ItemChangedMeanwhile):
             await admin.update_release(created.release_id, {"synopsis": "Second."}, version=created.version, at=LATER)
 
-    async def test_rehearses_without_a_trace(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_rehearses_without_a_trace(self, catalog: Catalog, admin: Desk) -> None:
         created, _ = await admin.create_release(a_draft())
 
         shown, fields, effects = await admin.update_release(
@@ -277,13 +270,13 @@ class TestUpdateRelease:
         assert (["publication"], ["ReleaseUpdated", "ReleasePublished"]) == (fields, effects)
         assert created == await catalog.get_release(created.release_id, viewer=an_editor())
 
-    async def test_refuses_what_does_not_exist(self, admin: CatalogAdmin) -> None:
+    async def test_refuses_what_does_not_exist(self, admin: Desk) -> None:
         with pytest.raises(ReleaseNotFound):
             await admin.update_release(new_id(at=NOON), {"synopsis": "New."}, version=0, at=LATER)
 
 
 class TestDeleteRelease:
-    async def test_takes_it_out_of_sight_and_may_be_repeated(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_takes_it_out_of_sight_and_may_be_repeated(self, catalog: Catalog, admin: Desk) -> None:
         created, _ = await admin.create_release(a_release())
 
         first = await admin.delete_release(created.release_id, version=created.version, at=LATER)
@@ -293,13 +286,13 @@ class TestDeleteRelease:
         with pytest.raises(ReleaseNotFound):
             await catalog.get_release(created.release_id, viewer=an_editor())
 
-    async def test_refuses_what_never_existed(self, admin: CatalogAdmin) -> None:
+    async def test_refuses_what_never_existed(self, admin: Desk) -> None:
         with pytest.raises(ReleaseNotFound):
             await admin.delete_release(new_id(at=NOON), version=0, at=LATER)
 
 
 class TestListGenres:
-    async def test_counts_what_is_published(self, catalog: Catalog, admin: CatalogAdmin) -> None:
+    async def test_counts_what_is_published(self, catalog: Catalog, admin: Desk) -> None:
         await admin.create_release(a_release(genres=(Genre("drama"), Genre("mecha"))))
         await admin.create_release(a_draft(genres=(Genre("drama"),)))
 
@@ -309,7 +302,7 @@ class TestListGenres:
 
 
 class TestWatchReleases:
-    async def test_tells_what_changes_and_goes_on_from_a_cursor(self, catalog: Catalog, admin: CatalogAdmin, bell: Bell) -> None:
+    async def test_tells_what_changes_and_goes_on_from_a_cursor(self, catalog: Catalog, admin: Desk, bell: Bell) -> None:
         async with aclosing(catalog.watch_releases("", viewer=GUEST)) as feed:
             start = await anext(feed)
             created, _ = await admin.create_release(a_release())
@@ -327,7 +320,7 @@ class TestWatchReleases:
         assert (created.release_id, None) == (gone.change.release_id, gone.change.release)
 
     async def test_never_mentions_a_draft_to_viewers_and_tells_them_when_a_release_leaves_their_sight(
-        self, catalog: Catalog, admin: CatalogAdmin, bell: Bell
+        self, catalog: Catalog, admin: Desk, bell: Bell
     ) -> None:
         async with aclosing(catalog.watch_releases("", viewer=GUEST)) as feed:
             await anext(feed)

@@ -49,7 +49,7 @@ class TestJourney:
         assert published.json()["sideEffects"] == ["ReleaseUpdated", "ReleasePublished"]
         assert sorted(retold.json()["changedFields"].split(",")) == ["synopsis", "titles"]
         assert retold.json()["release"]["alias"] == body["alias"]
-        assert (stale.status_code, detail(stale, "ErrorInfo")["reason"]) == (409, "RELEASE_CHANGED_MEANWHILE")
+        assert (stale.status_code, detail(stale, "ErrorInfo")["reason"]) == (409, "ITEM_CHANGED_MEANWHILE")
         assert stale.headers["retry-after"]
         assert (deleted.json()["sideEffects"], again.json()["sideEffects"]) == (["ReleaseDeleted"], [])
         assert gone.status_code == 404
@@ -74,7 +74,7 @@ class TestCreateRelease:
 
         refused = await editor.post("/v1/releases", json=body | {"year": 2001})
 
-        assert (refused.status_code, detail(refused, "ErrorInfo")["reason"]) == (400, "RELEASE_ID_REUSED")
+        assert (refused.status_code, detail(refused, "ErrorInfo")["reason"]) == (400, "ITEM_ID_REUSED")
 
     async def test_refuses_an_alias_that_is_taken(self, editor: httpx.AsyncClient, a_body: Callable[..., Body]) -> None:
         refused = await editor.post("/v1/releases", json=a_body(alias="cowboy-bebop"))

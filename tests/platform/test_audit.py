@@ -19,7 +19,7 @@ class TestRecord:
             address="192.0.2.1",
             request={"release": {"synopsis": "風"}, "fields": ["synopsis"]},
             code="ABORTED",
-            reason="RELEASE_CHANGED_MEANWHILE",
+            reason="ITEM_CHANGED_MEANWHILE",
             duration_seconds=0.0125,
         )
 

@@ -1,0 +1,46 @@
+"""Where the catalog's items are kept, for editors."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import bindparam, update
+
+from adapters.postgres import Connection
+from adapters.postgres.catalog.store import PostgresCatalog
+from adapters.postgres.catalog.tables import releases
+from adapters.postgres.editing.store import Kept
+from adapters.postgres.schema import Id, Moment
+from adapters.postgres.statement import Statement
+from domain.catalog.model import Release
+
+UNDELETE_RELEASE = Statement(
+    update(releases)
+    .where(releases.c.release_id == bindparam("release_id", type_=Id))
+    .values(delete_time=None, update_time=bindparam("at", type_=Moment))
+)
+
+
+class Releases:
+    """Releases; whatever is done to one is noted in the change feed."""
+
+    async def find(self, connection: Connection, item_id: str) -> Release | None:
+        return await PostgresCatalog(connection).release(item_id)
+
+    async def lock(self, connection: Connection, item_id: str) -> Release | None:
+        return await PostgresCatalog(connection).release_to_change(item_id)
+
+    async def add(self, connection: Connection, item: Release) -> bool:
+        return await PostgresCatalog(connection).add_release(item)
+
+    async def save(self, connection: Connection, item: Release) -> None:
+        await PostgresCatalog(connection).save_release(item)
+
+    async def delete(self, connection: Connection, item_id: str, *, at: datetime) -> None:
+        await PostgresCatalog(connection).delete_release(item_id, at=at)
+
+    async def undelete(self, connection: Connection, item_id: str, *, at: datetime) -> None:
+        await UNDELETE_RELEASE.execute(connection, release_id=item_id, at=at)
+
+
+ITEMS = {"release": Kept(Release, Releases())}

@@ -1,0 +1,1 @@
+"""Revisions and change sets in PostgreSQL."""

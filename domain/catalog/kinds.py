@@ -1,0 +1,57 @@
+"""The catalog's kinds of items, and what their changes tell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from domain.catalog.model import (
+    WRITABLE,
+    Genre,
+    Release,
+    ReleaseCreated,
+    ReleaseDeleted,
+    ReleaseNotFound,
+    ReleasePublished,
+    ReleaseUpdated,
+)
+from domain.items import Kind
+from domain.kernel import Event
+from domain.visibility import Publication
+
+
+def _release_events(before: Release | None, after: Release | None, at: datetime) -> list[Event]:
+    if after is None:
+        return [ReleaseDeleted(time=at, release_id=before.release_id)] if before else []
+    events: list[Event]
+    if before is None:
+        events = [ReleaseCreated(time=at, release_id=after.release_id)]
+    else:
+        events = [ReleaseUpdated(time=at, release_id=after.release_id, fields=tuple(RELEASE.differences(before, after)))]
+    if after.publish_time is not None and (before is None or before.publish_time is None):
+        events.append(ReleasePublished(time=at, release_id=after.release_id))
+    return events
+
+
+def _dated(release: Release, at: datetime) -> Release:
+    """Note when a release is published for the first time."""
+    first = release.publication is Publication.PUBLISHED and release.publish_time is None
+    return replace(release, publish_time=at) if first else release
+
+
+def _plain(release: Release) -> Release:
+    """Return a release with what others decide left out: the names of its genres, and their order."""
+    return replace(
+        release, genres=tuple(Genre(genre.genre_id) for genre in sorted(release.genres, key=lambda genre: genre.genre_id))
+    )
+
+
+RELEASE = Kind(
+    name="release",
+    of=Release,
+    writable=WRITABLE,
+    missing=ReleaseNotFound,
+    events=_release_events,
+    settled=_dated,
+    normal=_plain,
+)
