@@ -27,14 +27,18 @@ from adapters.redis.cache import ValkeyCache
 from adapters.redis.quotas import ValkeyQuotas
 from adapters.tokens import TokenIssuer, TokenKeys, TokenVerifier
 from ani.catalog.v1 import catalog_admin_service_pb2, catalog_service_pb2
+from ani.editing.v1 import change_set_service_pb2, editing_service_pb2, review_service_pb2
 from ani.system.v1 import system_service_pb2
-from domain.catalog.kinds import RELEASE
+from domain.catalog.kinds import KINDS
 from domain.catalog.service import Catalog
+from domain.editing.change_sets import ChangeSets
 from domain.editing.service import Editing
 from domain.kernel import Unavailable
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.demo import demo
+from server.catalog.edits import EDITS
 from server.catalog.servicer import CatalogServicer
+from server.editing.servicer import ChangeSetServicer, EditingServicer, ReviewServicer
 from server.health import Health, Part
 from server.pipeline import Pipeline
 from server.pipeline.audit import AuditTrail
@@ -53,7 +57,14 @@ from server.telemetry.metrics import Metrics
 # One service stands in each of these files.
 SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     service
-    for contract in (catalog_service_pb2, catalog_admin_service_pb2, system_service_pb2)
+    for contract in (
+        catalog_service_pb2,
+        catalog_admin_service_pb2,
+        editing_service_pb2,
+        change_set_service_pb2,
+        review_service_pb2,
+        system_service_pb2,
+    )
     for service in contract.DESCRIPTOR.services_by_name.values()
 )
 USUAL_WINDOW_SECONDS = 60.0
@@ -95,7 +106,11 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         machinery = await _machinery(settings, process, database, valkey, stack)
         health = Health(_parts(database, valkey), [service.full_name for service in SERVICES])
         pipeline = Pipeline(machinery)
-        servicers = {**_catalog(database, bell), "SystemService": SystemServicer(health, database.schema_revision)}
+        servicers = {
+            **_catalog(database, bell),
+            **_editing(database),
+            "SystemService": SystemServicer(health, database.schema_revision),
+        }
         for service in SERVICES:
             pipeline.add(service, servicers[service.name])
         await health.begin()
@@ -106,12 +121,20 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
 
 def _catalog(database: Database, bell: Bell) -> dict[str, object]:
     """Return the catalog's servicers by the names of their services."""
-    read = database.reads(PostgresCatalog)
+    return {"CatalogService": CatalogServicer(Catalog(read=database.reads(PostgresCatalog), bell=bell))}
+
+
+def _editing(database: Database) -> dict[str, object]:
+    """Return the servicers of editors by the names of their services."""
     kept = partial(PostgresEditing, kept=ITEMS)
-    editing = Editing([RELEASE], begin=database.begins(kept), read=database.reads(kept))
+    begin, read = database.begins(kept), database.reads(kept)
+    editing = Editing(KINDS, begin=begin, read=read)
+    change_sets = ChangeSets(editing, begin=begin, read=read)
     return {
-        "CatalogService": CatalogServicer(Catalog(read=read, bell=bell)),
         "CatalogAdminService": CatalogAdminServicer(editing),
+        "EditingService": EditingServicer(editing),
+        "ChangeSetService": ChangeSetServicer(change_sets, EDITS),
+        "ReviewService": ReviewServicer(change_sets),
     }
 
 

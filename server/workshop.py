@@ -7,14 +7,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 
 from adapters.broker import Broker
 from adapters.postgres import Database
+from adapters.postgres.catalog.items import ITEMS
+from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Listener
 from adapters.postgres.outbox import CHANNEL, PostgresOutbox
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
+from domain.catalog.kinds import KINDS
+from domain.editing.change_sets import ChangeSets
+from domain.editing.service import Editing
 from domain.kernel import Unavailable
 from server.catalog import tasks as catalog
 from server.events.deliveries import Deliveries, Reaction
@@ -87,7 +93,7 @@ async def workshop(settings: Settings, assignment: Assignment | None = None) -> 
 async def _own_work(settings: Settings, database: Database, outbox: PostgresOutbox, stack: AsyncExitStack) -> Work:
     valkey = await Valkey.connect(settings.redis_url)
     stack.push_async_callback(valkey.close)
-    return Work(catalog.reactions(_forgetting(database, valkey)), _jobs(outbox))
+    return Work(catalog.reactions(_forgetting(database, valkey)), [*_jobs(outbox), _publishing(database)])
 
 
 def _forgetting(database: Database, valkey: Valkey) -> Callable[[Iterable[str]], Awaitable[None]]:
@@ -102,6 +108,22 @@ def _forgetting(database: Database, valkey: Valkey) -> Callable[[Iterable[str]],
             raise CacheUnavailable
 
     return forget
+
+
+def _publishing(database: Database) -> Job:
+    """Return the job that publishes change sets at their time."""
+    kept = partial(PostgresEditing, kept=ITEMS)
+    begin, read = database.begins(kept), database.reads(kept)
+    change_sets = ChangeSets(Editing(KINDS, begin=begin, read=read), begin=begin, read=read)
+
+    async def publish(_tick: datetime) -> None:
+        for change_set_id, refusal in await change_sets.publish_due(at=datetime.now(UTC)):
+            if refusal:
+                log.warning("the change set %s is a draft again: %s", change_set_id, refusal)
+            else:
+                log.info("the change set %s was published at its time", change_set_id)
+
+    return Job("publish", publish, every=timedelta(seconds=30))
 
 
 def _jobs(outbox: PostgresOutbox) -> list[Job]:

@@ -40,7 +40,8 @@ def a_viewer(**over: Any) -> Viewer:
 
 
 def an_editor(**over: Any) -> Viewer:
-    return a_viewer(account_id="0191d7a0-0000-7000-8000-000000000002", **{"role": Role.EDITOR} | over)
+    facts: dict[str, Any] = {"account_id": "0191d7a0-0000-7000-8000-000000000002", "role": Role.EDITOR}
+    return a_viewer(**facts | over)
 
 
 GUEST = Viewer()

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from adapters.postgres import Database, platform  # noqa: F401 - its tables join the description below
 from adapters.postgres.catalog import tables  # noqa: F401 - as these do
-from adapters.postgres.schema import metadata
+from adapters.postgres.everything import TABLES
 from tests import engines
 from tests.builders import NOON
 from tests.engines import Engines
@@ -84,7 +84,7 @@ async def database_url(worker_database: str) -> AsyncIterator[str]:
     await connection.close()
 
 
-_EMPTY = "".join(f"DELETE FROM {table.fullname};" for table in reversed(metadata.sorted_tables))
+_EMPTY = "".join(f"DELETE FROM {table.fullname};" for table in reversed(TABLES))
 
 
 @pytest.fixture

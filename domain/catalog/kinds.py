@@ -55,3 +55,5 @@ RELEASE = Kind(
     settled=_dated,
     normal=_plain,
 )
+
+KINDS = (RELEASE,)

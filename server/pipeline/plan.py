@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import protovalidate
 from google.protobuf import descriptor_pb2, field_mask_pb2, message_factory
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
@@ -53,7 +54,6 @@ class Plan:
     shared: bool
     tags: TagsOf
     drops: TagsOf | None
-    mask: Mask | None
     status_field: str
 
     def parse(self, data: bytes) -> Message:
@@ -68,11 +68,9 @@ class Plan:
             raise RequestInvalid(nul)
         violations = VALIDATOR.collect_violations(message)
         if violations:
-            named = [Violation(_path(v.proto.field), v.proto.message, v.proto.rule_id) for v in violations]
-            if self.mask:
-                named = self.mask.relevant(message, named)
-            if named:
-                raise RequestInvalid(named)
+            read = [v for v in violations if not _unread(message, v.proto.field.elements if v.proto.field else ())]
+            if read:
+                raise RequestInvalid([Violation(_path(v.proto.field), v.proto.message, v.proto.rule_id) for v in read])
         return message
 
 
@@ -83,14 +81,23 @@ class Mask:
     field: str
     resource: str
 
-    def relevant(self, message: Message, violations: list[Violation]) -> list[Violation]:
-        read = [f"{self.resource}.{path}" for path in getattr(message, self.field).paths]
-        read.append(f"{self.resource}.{self.resource}_id")
-        return [v for v in violations if not v.field.startswith(f"{self.resource}.") or any(_within(v.field, p) for p in read)]
 
-
-def _within(field: str, path: str) -> bool:
-    return field == path or field.startswith((f"{path}.", f"{path}["))
+def _unread(message: Any, elements: Sequence[Any]) -> bool:
+    """Tell whether a field is one that an update does not read, be it the request itself or one that a request holds."""
+    for place, element in enumerate(elements):
+        mask = _mask(message.DESCRIPTOR)
+        if mask and element.field_name == mask.resource:
+            names = [step.field_name for step in elements[place + 1 :]]
+            read = [path.split(".") for path in (*getattr(message, mask.field).paths, f"{mask.resource}_id")]
+            return bool(names) and not any(names[: len(path)] == path for path in read)
+        if element.field_name not in message.DESCRIPTOR.fields_by_name:
+            return False  # a oneof
+        message = getattr(message, element.field_name)
+        if element.subscript:
+            message = message[element.subscript.value]
+        if not isinstance(message, Message):
+            return False
+    return False
 
 
 def plan(method: MethodDescriptor) -> Plan:
@@ -118,7 +125,6 @@ def plan(method: MethodDescriptor) -> Plan:
         shared=known.cache.scope == policy_pb2.CACHE_SCOPE_SHARED,
         tags=_templates(known.cache.tags),
         drops=_templates(known.drops) if known.drops else None,
-        mask=_mask(method),
         status_field=_status_field(method),
     )
 
@@ -130,9 +136,10 @@ def _quotas(name: str, policy: policy_pb2.Policy) -> Iterator[StrictQuota]:
         yield StrictQuota(Allowance(label, quota.limit, window), quota.by == policy_pb2.QUOTA_SUBJECT_ADDRESS)
 
 
-def _mask(method: MethodDescriptor) -> Mask | None:
+@cache
+def _mask(request: Descriptor) -> Mask | None:
     """Find a request's update mask and the resource that it is for: the request's only other message."""
-    messages = [f for f in method.input_type.fields if f.message_type is not None]
+    messages = [f for f in request.fields if f.message_type is not None]
     masks = [f for f in messages if f.message_type == field_mask_pb2.FieldMask.DESCRIPTOR]
     others = [f for f in messages if f not in masks]
     return Mask(masks[0].name, others[0].name) if len(masks) == 1 and len(others) == 1 else None
@@ -155,15 +162,18 @@ def _templates(templates: Iterable[str]) -> TagsOf:
 
 
 def _template(text: str) -> Callable[[Message, Message], Iterable[str]]:
-    """Compile a tag such as release/{release.release_id}: the path is looked up in the request, then in the response."""
-    before, path, after = (re.fullmatch(r"([^{]*)(?:\{([^}]*)\})?(.*)", text) or [""]).groups()  # type: ignore[union-attr]
-    if path is None:
+    """Compile a tag such as release/{release.release_id}: paths are looked up in the request, then in the response.
+
+    Several paths go along with each other through a repeated field: {changes.kind}/{changes.id} is one tag for each change.
+    """
+    literals, paths = re.split(r"\{[^}]*\}", text), [path.split(".") for path in re.findall(r"\{([^}]*)\}", text)]
+    if not paths:
         return lambda _request, _response: (text,)
-    steps = path.split(".")
+    form = "{}".join(literals)
 
     def tags(request: Message, response: Message) -> Iterable[str]:
-        values = _values(request, steps) or _values(response, steps)
-        return [f"{before}{value}{after}" for value in values]
+        found = [_values(request, steps) or _values(response, steps) for steps in paths]
+        return [form.format(*values) for values in zip(*found, strict=False)]
 
     return tags
 

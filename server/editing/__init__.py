@@ -1,0 +1,1 @@
+"""Editing on the wire."""
