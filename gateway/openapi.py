@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from ani.options.v1 import policy_pb2
 from gateway.contract import Binding, Method, methods
 from gateway.limits import demanded
-from gateway.schemas import WELL_KNOWN, Schemas, is_output_only, rules_of
+from gateway.schemas import WELL_KNOWN, Schemas, is_body, is_output_only, rules_of
 
 Json = dict[str, Any]
 STATUS = "google.rpc.Status"
@@ -108,7 +108,7 @@ class _Operation:
             "security": [{}, {"token": []}] if self._policy.access.public else [{"token": []}],
         }
         if self._binding.body:
-            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": self._body()}}}
+            operation["requestBody"] = {"required": True, "content": self._content()}
         return operation
 
     def _notes(self) -> Iterator[str]:
@@ -152,6 +152,10 @@ class _Operation:
                 | ({"explode": True, "style": "form"} if field.is_repeated else {})
             )
 
+    def _content(self) -> Json:
+        field = self._request.fields_by_name.get(self._binding.body)
+        return _bytes(()) if field is not None and is_body(field) else {"application/json": {"schema": self._body()}}
+
     def _body(self) -> Json:
         partial = any(
             field.message_type is not None and field.message_type.full_name == "google.protobuf.FieldMask"
@@ -165,21 +169,26 @@ class _Operation:
         return self._schemas.field(field)
 
     def _answer(self) -> Json:
-        shape = self._schemas.message(self._schemas.descriptor(self._method.response))
+        message = self._schemas.descriptor(self._method.response)
+        shown = message.fields_by_name.get(self._binding.response_body)
         headers = ["x-request-id"]
         if not self._policy.unmetered:
             headers += ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]
-        if self._method.server_streaming:
+        if shown is not None and is_body(shown):
+            content: Json = _bytes(self._policy.content_types)
+            headers += ["etag"] if self._policy.cache.HasField("ttl") else []
+        elif self._method.server_streaming:
+            shape = self._schemas.message(message)
             events = {"type": "string", "contentMediaType": "application/json", "contentSchema": shape}
-            content: Json = {"text/event-stream": {"schema": events | {"description": "One `data:` line for each message."}}}
+            content = {"text/event-stream": {"schema": events | {"description": "One `data:` line for each message."}}}
         else:
+            shape = self._schemas.message(message) if shown is None else self._schemas.field(shown)
             content = {"application/json": {"schema": shape}}
             headers += ["x-revision"] if self._method.idempotency != "NO_SIDE_EFFECTS" else []
             headers += ["etag"] if self._policy.cache.HasField("ttl") else []
-        shown = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
         return {
             "description": "The messages, as they come." if self._method.server_streaming else "Done.",
-            "headers": shown,
+            "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in headers},
             "content": content,
         }
 
@@ -193,11 +202,16 @@ class _Operation:
         return shown | {"default": {"description": "Any other refusal.", "content": _status()}}
 
 
+def _bytes(content_types: Iterable[str]) -> Json:
+    """Describe content that is no JSON, of any type unless some are named."""
+    return {content_type: {} for content_type in content_types or ("*/*",)}
+
+
 def _leaves(message: Descriptor, taken: set[str], prefix: str = "") -> Iterator[tuple[str, FieldDescriptor]]:
     """List the fields of a message that a query can carry, with the names they have there."""
     for field in message.fields:
         name = f"{prefix}{field.name}"
-        if name in taken or is_output_only(field):
+        if name in taken or is_output_only(field) or is_body(field):
             continue
         inner = field.message_type
         if inner is None or (inner.full_name in WELL_KNOWN and "type" in WELL_KNOWN[inner.full_name]):

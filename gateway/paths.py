@@ -24,11 +24,13 @@ class Behavior:
     repeatable: bool
     seconds: float
     critical: bool = False
+    # Whether many messages go up and one answer comes down.
+    upload: bool = False
 
     @property
     def name(self) -> str:
         """Name it for the access log."""
-        words = ["stream" if self.streaming else "unary", "repeatable" if self.repeatable else "once"]
+        words = ["upload" if self.upload else "stream" if self.streaming else "unary", "repeatable" if self.repeatable else "once"]
         words += [f"{self.seconds:g} s"] if self.seconds else []
         return " ".join([*words, *(["critical"] if self.critical else [])])
 
@@ -55,6 +57,7 @@ def behavior(method: Method) -> Behavior:
         repeatable=method.repeatable and not method.client_streaming,
         seconds=seconds,
         critical=policy.criticality == policy_pb2.CRITICALITY_CRITICAL,
+        upload=method.client_streaming and not method.server_streaming,
     )
 
 

@@ -120,8 +120,14 @@ def _json(found: tuple[Address, ...], *filters: str) -> Iterator[Config]:
             "name": f"json, {verb} {kind.name}",
             "match": {"safe_regex": {"regex": either(patterns)}, "headers": [_verb(verb)]},
             "route": _to_servers(kind),
-            "typed_per_filter_config": switched(on=filters if kind.streaming else [*filters, PROMOTE]),
+            "typed_per_filter_config": switched(on=_needed(kind, filters)),
         }
+
+
+def _needed(kind: Behavior, filters: Iterable[str]) -> list[str]:
+    """Return the filters of a route: an upload is passed on piece by piece, and an answer that is no stream has headers."""
+    passed = [name for name in filters if name != WHOLE or not kind.upload]
+    return passed if kind.streaming and not kind.upload else [*passed, PROMOTE]
 
 
 def _other_verbs(found: tuple[Address, ...]) -> Iterator[Config]:

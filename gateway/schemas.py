@@ -26,6 +26,7 @@ SCALARS: dict[int, Schema] = {
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
     FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
 }
+BODY = "google.api.HttpBody"
 WELL_KNOWN: dict[str, Schema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$", "examples": ["1.5s"]},
@@ -142,6 +143,11 @@ def rules_of(field: FieldDescriptor) -> validate_pb2.FieldRules:
 def is_output_only(field: FieldDescriptor) -> bool:
     """Return whether only the server fills a field."""
     return field_behavior_pb2.OUTPUT_ONLY in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+
+
+def is_body(field: FieldDescriptor) -> bool:
+    """Return whether a field is the content itself over HTTP, of whatever type, instead of JSON."""
+    return field.message_type is not None and field.message_type.full_name == BODY
 
 
 def _choices(enum: EnumDescriptor, rules: validate_pb2.FieldRules) -> Schema:

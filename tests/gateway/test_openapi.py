@@ -86,6 +86,15 @@ class TestDocument:
         shape = content["text/event-stream"]["schema"]["contentSchema"]
         assert shape == {"$ref": "#/components/schemas/ani.catalog.v1.WatchReleasesResponse"}
 
+    def test_gives_content_that_is_no_json_as_what_it_is(self, openapi: Json) -> None:
+        answer = openapi["paths"]["/v1/images/{file_id}"]["get"]["responses"]["200"]
+        upload = openapi["paths"]["/v1/files"]["post"]
+
+        assert not answer["content"].keys() & {"application/json"}
+        assert "etag" in answer["headers"]
+        assert upload["requestBody"]["content"] == {"*/*": {}}
+        assert not [p["name"] for p in upload["parameters"] if p["name"].startswith("content")]
+
 
 class TestSchema:
     def test_carries_the_limits_of_validation(self, openapi: Json) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.api import httpbody_pb2
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -24,10 +25,12 @@ from grpc_reflection.v1alpha import reflection
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from ani.catalog.v1 import release_pb2
+from ani.media.v1 import upload_service_pb2 as media
 from ani.system.v1 import system_service_pb2 as system
 
 CATALOG = "/ani.catalog.v1.CatalogService/"
 ADMIN = "/ani.catalog.v1.CatalogAdminService/"
+MEDIA = "/ani.media.v1.UploadService/"
 SYSTEM = "/ani.system.v1.SystemService/"
 REFUSALS = {
     "missing": (grpc.StatusCode.NOT_FOUND, "There is no release 'missing'."),
@@ -160,6 +163,31 @@ async def get_caller(data: bytes, context: Any) -> bytes:
     return system.GetCallerResponse(country=str(metadata.get("x-ani-country", ""))).SerializeToString()
 
 
+async def get_image(data: bytes, context: Any) -> bytes:
+    CALLS["count"] += 1
+    image = httpbody_pb2.HttpBody(content_type="image/webp", data=b"\x00RIFF\xff" + str(CALLS["count"]).encode())
+    reuse = (("cache-control", "public, max-age=600"), ("etag", '"image"'), ("x-ratelimit-limit", "60"))
+    context.set_trailing_metadata((*reuse, ("vary", "authorization, x-ani-country, x-revision")))
+    return media.GetImageResponse(image=image).SerializeToString()
+
+
+async def upload_file(messages: AsyncIterator[bytes], context: Any) -> bytes:
+    """Take a file, and tell by its fields what arrived; a file that begins with "no" is refused at once."""
+    response = media.UploadFileResponse()
+    pieces: list[int] = []
+    async for data in messages:
+        request = media.UploadFileRequest.FromString(data)
+        if not pieces:
+            response.file.file_id = request.file_id
+            response.file.language = f"{request.language}/{request.content.content_type}"
+            if request.content.data.startswith(b"no"):
+                await refuse(context, "invalid")
+        pieces.append(len(request.content.data))
+    response.file.size = sum(pieces)
+    context.set_trailing_metadata((("x-pieces", str(len(pieces))), ("x-largest", str(max(pieces)))))
+    return response.SerializeToString()
+
+
 async def check_liveness(data: bytes, context: Any) -> bytes:
     return b""
 
@@ -173,12 +201,14 @@ UNARY: dict[str, Callable[[bytes, Any], Any]] = {
     f"{CATALOG}ListGenres": list_genres,
     f"{SYSTEM}GetCaller": get_caller,
     f"{SYSTEM}CheckLiveness": check_liveness,
+    f"{MEDIA}GetImage": get_image,
 }
 
 
 class Handlers(grpc.GenericRpcHandler):
     def __init__(self) -> None:
         self._handlers: dict[str, Any] = {name: grpc.unary_unary_rpc_method_handler(call) for name, call in UNARY.items()}
+        self._handlers[f"{MEDIA}UploadFile"] = grpc.stream_unary_rpc_method_handler(upload_file)
         self._handlers[f"{CATALOG}WatchReleases"] = grpc.unary_stream_rpc_method_handler(watch_releases)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
