@@ -68,7 +68,7 @@ release: gen/fingerprint ## Take the contract as released: from now on it may on
 	cp gen/descriptor.binpb proto/released.binpb
 
 lock: $(VENV)/dev ## Write requirements/*.lock anew from pyproject.toml
-	@for set in 'runtime build telemetry' 'embedded build telemetry embedded' 'dev build telemetry embedded dev'; do \
+	@for set in 'runtime build telemetry s3' 'embedded build telemetry s3 embedded' 'dev build telemetry s3 embedded dev'; do \
 	  set -- $$set; name=$$1; shift; echo "requirements/$$name.lock"; \
 	  $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    $$(printf -- '--extra %s ' "$$@") $(ARGS) pyproject.toml --output-file "requirements/$$name.lock" || exit 1; \

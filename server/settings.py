@@ -93,6 +93,12 @@ class Settings:
     broker_url: str = _setting(
         "BROKER_URL", "", _url("redis", "rediss", "unix"), "Valkey or Redis for jobs; empty means the embedded one"
     )
+    storage_url: str = _setting(
+        "ANI_STORAGE_URL",
+        "",
+        _url("s3"),
+        "S3 store of uploaded files, as s3://BUCKET/PREFIX?endpoint=URL; keys in AWS_ variables; empty means files/ in ANI_DATA",
+    )
     servers: int = _setting("ANI_SERVERS", 2, _whole(1, 64), "gRPC server processes of `ani up` and `ani serve`")
     listen: str = _setting(
         "ANI_LISTEN", "127.0.0.1:50051", _text, "first address of `ani serve`; each further process takes the next port"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from adapters.images import ChildImages
 from adapters.postgres import Database, migrate
 from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.demo import plant
@@ -22,24 +24,29 @@ from adapters.postgres.catalog.statements import CHANNEL
 from adapters.postgres.catalog.store import PostgresCatalog
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Bell, Listener
+from adapters.postgres.media.uploads import PostgresUploads
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
 from adapters.redis.quotas import ValkeyQuotas
+from adapters.storage import LocalSpooling, storage_at
 from adapters.tokens import TokenIssuer, TokenKeys, TokenVerifier
 from ani.catalog.v1 import catalog_admin_service_pb2, catalog_service_pb2
 from ani.editing.v1 import change_set_service_pb2, editing_service_pb2, review_service_pb2
+from ani.media.v1 import attachment_service_pb2, upload_service_pb2
 from ani.system.v1 import system_service_pb2
 from domain.catalog.kinds import KINDS
 from domain.catalog.service import Catalog
 from domain.editing.change_sets import ChangeSets
 from domain.editing.service import Editing
 from domain.kernel import Unavailable
+from domain.media.uploads import Uploads
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.demo import demo
 from server.catalog.edits import EDITS
 from server.catalog.servicer import CatalogServicer
 from server.editing.servicer import ChangeSetServicer, EditingServicer, ReviewServicer
 from server.health import Health, Part
+from server.media.upload_servicer import AttachmentServicer, UploadServicer
 from server.pipeline import Pipeline
 from server.pipeline.audit import AuditTrail
 from server.pipeline.cache import AnswerCache
@@ -63,6 +70,8 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         editing_service_pb2,
         change_set_service_pb2,
         review_service_pb2,
+        upload_service_pb2,
+        attachment_service_pb2,
         system_service_pb2,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
@@ -109,6 +118,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         servicers = {
             **_catalog(database, bell),
             **_editing(database),
+            **_uploads(settings, database, stack),
             "SystemService": SystemServicer(health, database.schema_revision),
         }
         for service in SERVICES:
@@ -136,6 +146,20 @@ def _editing(database: Database) -> dict[str, object]:
         "ChangeSetService": ChangeSetServicer(change_sets, EDITS),
         "ReviewService": ReviewServicer(change_sets),
     }
+
+
+def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> dict[str, object]:
+    """Return the servicers of uploaded files by the names of their services."""
+    images = ChildImages(folder=Path(tempfile.gettempdir()))
+    stack.callback(images.close)
+    uploads = Uploads(
+        begin=database.begins(PostgresUploads),
+        read=database.reads(PostgresUploads),
+        storage=storage_at(settings.storage_url, folder=settings.data / "files"),
+        spool=LocalSpooling(Path(tempfile.gettempdir())),
+        images=images,
+    )
+    return {"UploadService": UploadServicer(uploads), "AttachmentService": AttachmentServicer(uploads)}
 
 
 async def _machinery(settings: Settings, process: str, database: Database, valkey: Valkey, stack: AsyncExitStack) -> Machinery:

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 from adapters.broker import Broker
+from adapters.images import ChildImages
 from adapters.postgres import Database
 from adapters.postgres.catalog.items import ITEMS
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Listener
+from adapters.postgres.media.uploads import PostgresUploads
 from adapters.postgres.outbox import CHANNEL, PostgresOutbox
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
+from adapters.storage import LocalSpooling, storage_at
 from domain.catalog.kinds import KINDS
 from domain.editing.change_sets import ChangeSets
 from domain.editing.service import Editing
 from domain.kernel import Unavailable
+from domain.media.uploads import Uploads
 from server.catalog import tasks as catalog
 from server.events.deliveries import Deliveries, Reaction
 from server.events.relay import Relay
 from server.events.scheduler import Job, Scheduler
+from server.media import upload_tasks
 from server.settings import Settings
 
 log = logging.getLogger("ani.worker")
@@ -93,7 +100,22 @@ async def workshop(settings: Settings, assignment: Assignment | None = None) -> 
 async def _own_work(settings: Settings, database: Database, outbox: PostgresOutbox, stack: AsyncExitStack) -> Work:
     valkey = await Valkey.connect(settings.redis_url)
     stack.push_async_callback(valkey.close)
-    return Work(catalog.reactions(_forgetting(database, valkey)), [*_jobs(outbox), _publishing(database)])
+    forget = _forgetting(database, valkey)
+    uploads = _uploads(settings, database, stack)
+    reactions = [*catalog.reactions(forget), *upload_tasks.reactions(uploads, forget)]
+    return Work(reactions, [*_jobs(outbox), _publishing(database), *upload_tasks.jobs(uploads, lambda: datetime.now(UTC))])
+
+
+def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> Uploads:
+    images = ChildImages(folder=Path(tempfile.gettempdir()))
+    stack.callback(images.close)
+    return Uploads(
+        begin=database.begins(PostgresUploads),
+        read=database.reads(PostgresUploads),
+        storage=storage_at(settings.storage_url, folder=settings.data / "files"),
+        spool=LocalSpooling(Path(tempfile.gettempdir())),
+        images=images,
+    )
 
 
 def _forgetting(database: Database, valkey: Valkey) -> Callable[[Iterable[str]], Awaitable[None]]:

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc
+from ani.media.v1 import attachment_service_pb2_grpc, upload_service_pb2_grpc
 from ani.system.v1 import system_service_pb2_grpc
 from domain.kernel import Role
 from server import serve, wiring
@@ -44,6 +45,14 @@ class Served:
     @property
     def admin(self) -> catalog_admin_service_pb2_grpc.CatalogAdminServiceAsyncStub:
         return catalog_admin_service_pb2_grpc.CatalogAdminServiceStub(self.channel)
+
+    @property
+    def uploads(self) -> upload_service_pb2_grpc.UploadServiceAsyncStub:
+        return upload_service_pb2_grpc.UploadServiceStub(self.channel)
+
+    @property
+    def attachments(self) -> attachment_service_pb2_grpc.AttachmentServiceAsyncStub:
+        return attachment_service_pb2_grpc.AttachmentServiceStub(self.channel)
 
     @property
     def system(self) -> system_service_pb2_grpc.SystemServiceAsyncStub:

@@ -8,22 +8,28 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import message_factory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from ani.catalog.v1 import release_pb2
+from ani.media.v1 import attachment_service_pb2 as attachment_pb
+from ani.media.v1 import upload_pb2
+from ani.media.v1 import upload_service_pb2 as upload_pb
 from domain.kernel import Role, new_id
 from server.pipeline.plan import plan
 from server.settings import Settings
 from server.wiring import SERVICES
 from tests.builders import NOON
+from tests.media.images import an_image
 from tests.pipeline.conftest import Probe, Start, Token
 from tests.serving import Metadata, taken_apart
 
 CACHED = [m for service in SERVICES for m in service.methods if plan(m).ttl]
 IDS = [new_id(at=NOON) for _ in range(6)]
+FILES = [new_id(at=NOON) for _ in range(3)]
 RELEASES: list[dict[str, Any]] = [
     {"publication": release_pb2.PUBLICATION_PUBLISHED},
     {"publication": release_pb2.PUBLICATION_DRAFT},
@@ -38,6 +44,12 @@ requests: dict[str, st.SearchStrategy[Any]] = {
     "BatchGetReleases": st.builds(pb.BatchGetReleasesRequest, release_ids=st.lists(st.sampled_from(IDS), min_size=1, unique=True)),
     "ListReleases": st.builds(pb.ListReleasesRequest, page_size=st.sampled_from([0, 2])),
     "ListGenres": st.just(pb.ListGenresRequest()),
+    "ListAttachments": st.builds(
+        attachment_pb.ListAttachmentsRequest,
+        owner_kind=st.just(upload_pb2.OWNER_KIND_RELEASE),
+        owner_ids=st.lists(st.sampled_from(IDS), min_size=1, unique=True),
+    ),
+    "GetImage": st.builds(upload_pb.GetImageRequest, file_id=st.sampled_from(FILES)),
 }
 asked = st.sampled_from(CACHED).flatmap(lambda method: st.tuples(st.just(method.name), requests[method.name]))
 
@@ -56,8 +68,14 @@ def a_release(number: int, facts: dict[str, Any]) -> release_pb2.Release:
 
 async def shown(probe: Probe, method: str, request: Any, metadata: Iterable[tuple[str, str]]) -> Any:
     """Return what a caller is answered, or why it is not."""
+    found = next(one for one in CACHED if one.name == method)
+    call: Any = probe.served.channel.unary_unary(
+        f"/{found.containing_service.full_name}/{method}",
+        request_serializer=type(request).SerializeToString,
+        response_deserializer=message_factory.GetMessageClass(found.output_type).FromString,
+    )
     try:
-        return await getattr(probe.served.catalog, method)(request, metadata=tuple(metadata))
+        return await call(request, metadata=tuple(metadata))
     except grpc.aio.AioRpcError as fault:
         refused = taken_apart(fault)
         return refused.code, refused.reason, refused.message
@@ -88,7 +106,17 @@ async def two(probe: Probe, start: Start, settings: Settings, token: Token) -> t
     for number, facts in enumerate(RELEASES):
         request = admin_pb.CreateReleaseRequest(release=a_release(number, facts))
         await probe.served.admin.CreateRelease(request, metadata=token(Role.EDITOR))
+    for file_id, release_id in zip(FILES, IDS[1:], strict=False):
+        await attach_poster(probe, file_id, release_id, token(Role.EDITOR))
     return probe, await start(replace(settings, cache=False))
+
+
+async def attach_poster(probe: Probe, file_id: str, release_id: str, metadata: Metadata) -> None:
+    head = upload_pb.UploadFileRequest(file_id=file_id, kind=upload_pb2.FILE_KIND_POSTER)
+    head.content.data = an_image(size=(60, 90))
+    await probe.served.uploads.UploadFile(iter([head]), metadata=metadata)
+    place = attachment_pb.AttachFileRequest(owner_kind=upload_pb2.OWNER_KIND_RELEASE, owner_id=release_id, file_id=file_id)
+    await probe.served.attachments.AttachFile(place, metadata=metadata)
 
 
 def _metadata(token: Token, role: Role, country: str, maturity: int) -> Metadata:

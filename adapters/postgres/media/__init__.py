@@ -1,0 +1,1 @@
+"""Media on PostgreSQL."""
