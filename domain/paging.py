@@ -34,8 +34,8 @@ def page_place(token: str, *, binding: str) -> tuple[datetime, str] | None:
         return None
     try:
         microseconds, item_id = values
-        return EPOCH + timedelta(microseconds=microseconds), str(UUID(item_id))
-    except (ValueError, TypeError, AttributeError, OverflowError) as fault:
+        return EPOCH + timedelta(microseconds=microseconds), valid_id(item_id)
+    except (ValueError, TypeError, OverflowError) as fault:
         raise PageTokenInvalid(field="page_token") from fault
 
 
@@ -54,10 +54,30 @@ def place_values(token: str, *, binding: str) -> list[Any] | None:
         mark, place = raw[:MARK_BYTES], raw[MARK_BYTES:]
         if mark != _mark(place, binding):
             raise PageTokenInvalid(field="page_token")
-        values: list[Any] = json.loads(place)
+        values = json.loads(place)
     except (binascii.Error, ValueError) as fault:
         raise PageTokenInvalid(field="page_token") from fault
+    if not isinstance(values, list) or not values:
+        raise PageTokenInvalid(field="page_token")
     return values
+
+
+def whole_place(token: str, *, binding: str, below: int) -> int | None:
+    """Return the number of a token by which a list is ordered, None for the first page. Raises PageTokenInvalid."""
+    values = place_values(token, binding=binding)
+    if values is None:
+        return None
+    if len(values) != 1 or type(values[0]) is not int or not 0 <= values[0] < below:
+        raise PageTokenInvalid(field="page_token")
+    return values[0]
+
+
+def valid_id(value: object) -> str:
+    """Return an id that a token holds. Raises PageTokenInvalid."""
+    try:
+        return str(UUID(str(value)))
+    except ValueError as fault:
+        raise PageTokenInvalid(field="page_token") from fault
 
 
 def _mark(place: bytes, binding: str) -> bytes:

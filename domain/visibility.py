@@ -7,6 +7,9 @@ from enum import Enum, IntEnum
 
 from domain.kernel import Viewer
 
+# Stands for all countries where some are named.
+EVERYWHERE = "*"
+
 
 class Publication(IntEnum):
     """Whether a title is open to viewers."""
@@ -21,6 +24,7 @@ class Sight(Enum):
 
     VISIBLE = "visible"
     NOT_PUBLISHED = "not published"
+    HELD_BY_RIGHTS_HOLDER = "blocked by a rights holder"
     BLOCKED_IN_COUNTRY = "blocked in the viewer's country"
     ABOVE_MATURITY = "above the viewer's maturity limit"
 
@@ -32,6 +36,8 @@ class Terms:
     publication: Publication
     age_rating: int
     blocked_countries: frozenset[str]
+    # Where rights holders do not let it be shown.
+    held_countries: frozenset[str] = frozenset()
 
 
 def sight(terms: Terms, viewer: Viewer) -> Sight:
@@ -40,8 +46,10 @@ def sight(terms: Terms, viewer: Viewer) -> Sight:
         return Sight.VISIBLE
     if terms.publication is not Publication.PUBLISHED:
         return Sight.NOT_PUBLISHED
-    if viewer.country in terms.blocked_countries:
-        return Sight.BLOCKED_IN_COUNTRY
     if terms.age_rating > viewer.maturity:
         return Sight.ABOVE_MATURITY
+    if terms.held_countries & {EVERYWHERE, viewer.country}:
+        return Sight.HELD_BY_RIGHTS_HOLDER
+    if viewer.country in terms.blocked_countries:
+        return Sight.BLOCKED_IN_COUNTRY
     return Sight.VISIBLE

@@ -30,7 +30,13 @@ from adapters.redis.cache import ValkeyCache
 from adapters.redis.quotas import ValkeyQuotas
 from adapters.storage import LocalSpooling, storage_at
 from adapters.tokens import TokenIssuer, TokenKeys, TokenVerifier
-from ani.catalog.v1 import catalog_admin_service_pb2, catalog_service_pb2
+from ani.catalog.v1 import (
+    browsing_service_pb2,
+    catalog_admin_service_pb2,
+    catalog_service_pb2,
+    franchise_admin_service_pb2,
+    taxonomy_admin_service_pb2,
+)
 from ani.editing.v1 import change_set_service_pb2, editing_service_pb2, review_service_pb2
 from ani.media.v1 import attachment_service_pb2, upload_service_pb2
 from ani.system.v1 import system_service_pb2
@@ -41,8 +47,10 @@ from domain.editing.service import Editing
 from domain.kernel import Unavailable
 from domain.media.uploads import Uploads
 from server.catalog.admin_servicer import CatalogAdminServicer
+from server.catalog.browsing_servicer import BrowsingServicer
 from server.catalog.demo import demo
 from server.catalog.edits import EDITS
+from server.catalog.group_admin_servicer import FranchiseAdminServicer, TaxonomyAdminServicer
 from server.catalog.servicer import CatalogServicer
 from server.editing.servicer import ChangeSetServicer, EditingServicer, ReviewServicer
 from server.health import Health, Part
@@ -66,7 +74,10 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
     service
     for contract in (
         catalog_service_pb2,
+        browsing_service_pb2,
         catalog_admin_service_pb2,
+        taxonomy_admin_service_pb2,
+        franchise_admin_service_pb2,
         editing_service_pb2,
         change_set_service_pb2,
         review_service_pb2,
@@ -131,7 +142,8 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
 
 def _catalog(database: Database, bell: Bell) -> dict[str, object]:
     """Return the catalog's servicers by the names of their services."""
-    return {"CatalogService": CatalogServicer(Catalog(read=database.reads(PostgresCatalog), bell=bell))}
+    catalog = Catalog(read=database.reads(PostgresCatalog), bell=bell)
+    return {"CatalogService": CatalogServicer(catalog), "BrowsingService": BrowsingServicer(catalog)}
 
 
 def _editing(database: Database) -> dict[str, object]:
@@ -142,6 +154,8 @@ def _editing(database: Database) -> dict[str, object]:
     change_sets = ChangeSets(editing, begin=begin, read=read)
     return {
         "CatalogAdminService": CatalogAdminServicer(editing),
+        "TaxonomyAdminService": TaxonomyAdminServicer(editing),
+        "FranchiseAdminService": FranchiseAdminServicer(editing),
         "EditingService": EditingServicer(editing),
         "ChangeSetService": ChangeSetServicer(change_sets, EDITS),
         "ReviewService": ReviewServicer(change_sets),

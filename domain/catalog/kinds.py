@@ -5,8 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from domain.catalog.franchises import (
+    FRANCHISE_FIELDS,
+    GROUP_FIELDS,
+    Franchise,
+    FranchiseChanged,
+    GenreChanged,
+    GenreEntry,
+    GenreNotFound,
+    TagChanged,
+    TagEntry,
+    TagNotFound,
+)
 from domain.catalog.model import (
     WRITABLE,
+    FranchiseNotFound,
     Genre,
     Release,
     ReleaseCreated,
@@ -40,7 +53,7 @@ def _dated(release: Release, at: datetime) -> Release:
 
 
 def _plain(release: Release) -> Release:
-    """Return a release with what others decide left out: the names of its genres, and their order."""
+    """Return a release with what others decide left out: the names of its genres and tags, and their order."""
     return replace(
         release, genres=tuple(Genre(genre.genre_id) for genre in sorted(release.genres, key=lambda genre: genre.genre_id))
     )
@@ -56,4 +69,45 @@ RELEASE = Kind(
     normal=_plain,
 )
 
-KINDS = (RELEASE,)
+
+def _genre_events(before: GenreEntry | None, after: GenreEntry | None, at: datetime) -> list[Event]:
+    return [GenreChanged(time=at, genre_id=one.genre_id) for one in (after or before,) if one]
+
+
+def _tag_events(before: TagEntry | None, after: TagEntry | None, at: datetime) -> list[Event]:
+    return [TagChanged(time=at, tag_id=one.tag_id) for one in (after or before,) if one]
+
+
+def _franchise_events(before: Franchise | None, after: Franchise | None, at: datetime) -> list[Event]:
+    """Name those too that are members no more: what is shown of them changes as well."""
+    known = after or before
+    if known is None:
+        return []
+    members = {*(before.release_ids if before else ()), *(after.release_ids if after else ())}
+    return [FranchiseChanged(time=at, franchise_id=known.franchise_id, release_ids=tuple(sorted(members)))]
+
+
+GENRE = Kind(
+    name="genre",
+    of=GenreEntry,
+    writable=GROUP_FIELDS,
+    missing=GenreNotFound,
+    events=_genre_events,
+)
+TAG = Kind(
+    name="tag",
+    of=TagEntry,
+    writable=GROUP_FIELDS,
+    missing=TagNotFound,
+    events=_tag_events,
+)
+FRANCHISE = Kind(
+    name="franchise",
+    of=Franchise,
+    writable=FRANCHISE_FIELDS,
+    missing=FranchiseNotFound,
+    events=lambda before, after, at: [
+        FranchiseChanged(time=at, franchise_id=one.franchise_id) for one in (after or before,) if one
+    ],
+)
+KINDS = (RELEASE, GENRE, TAG, FRANCHISE)

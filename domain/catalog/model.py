@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from functools import cache
-from typing import Any
 from zoneinfo import available_timezones
 
-from domain.kernel import AlreadyExists, Event, InvalidArgument, NotFound
-from domain.visibility import Publication, Terms
+from domain.kernel import AlreadyExists, Event, InvalidArgument, NotFound, PermissionDenied
+from domain.visibility import EVERYWHERE, Publication, Terms
 
 UUID_SHAPE = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
@@ -63,6 +61,91 @@ class Genre:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag, with how many published releases carry it where that was asked for."""
+
+    tag_id: str
+    name: str = ""
+    release_count: int = 0
+
+
+class Role(IntEnum):
+    """What somebody did for a release's edition."""
+
+    VOICING = 1
+    TRANSLATING = 2
+    TIMING = 3
+    EDITING = 4
+    POSTER = 5
+    DECORATING = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Who did what for a release's edition: a team or a person."""
+
+    role: Role
+    name: str
+
+
+class Provider(IntEnum):
+    """Whose ids a release is known by elsewhere."""
+
+    MAL = 1
+    ANILIST = 2
+    ANIDB = 3
+    SHIKIMORI = 4
+    KODIK = 5
+    TMDB = 6
+    IMDB = 7
+    BANGUMI = 8
+    KITSU = 9
+    KINOPOISK = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalId:
+    """A release's id elsewhere."""
+
+    provider: Provider
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RightsBlock:
+    """A rights holder's wish that a release is not shown: in these countries, or nowhere when none is named."""
+
+    holder: str
+    reason: str
+    countries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trailer:
+    """A trailer, to be watched elsewhere."""
+
+    title: str
+    url: str
+
+
+class ThemePlace(IntEnum):
+    """Where a theme song is heard."""
+
+    OPENING = 1
+    ENDING = 2
+    INSERT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ThemeSong:
+    """A song that belongs to a release."""
+
+    place: ThemePlace
+    title: str
+    artist: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Membership:
     """A release's place in its franchise."""
 
@@ -99,6 +182,18 @@ class Release:
     episode_count: int = 0
     weekly_slot: WeeklySlot | None = None
     blocked_countries: tuple[str, ...] = ()
+    synonyms: tuple[Title, ...] = ()
+    tags: tuple[Tag, ...] = ()
+    studios: tuple[str, ...] = ()
+    credits: tuple[Credit, ...] = ()
+    rating: float = 0.0
+    popularity: int = 0
+    premiere_time: datetime | None = None
+    in_production: bool = False
+    external_ids: tuple[ExternalId, ...] = ()
+    rights_blocks: tuple[RightsBlock, ...] = ()
+    trailers: tuple[Trailer, ...] = ()
+    theme_songs: tuple[ThemeSong, ...] = ()
     publication: Publication = Publication.DRAFT
     version: int = 1
     create_time: datetime
@@ -107,18 +202,22 @@ class Release:
 
     @property
     def terms(self) -> Terms:
-        return Terms(self.publication, self.age_rating, frozenset(self.blocked_countries))
+        return Terms(self.publication, self.age_rating, frozenset(self.blocked_countries), frozenset(self.held_countries))
+
+    @property
+    def held_countries(self) -> tuple[str, ...]:
+        """Return where rights holders do not let it be shown."""
+        named = (block.countries or (EVERYWHERE,) for block in self.rights_blocks)
+        return tuple(sorted({country for countries in named for country in countries}))
+
+    @property
+    def voice_teams(self) -> tuple[str, ...]:
+        return tuple(sorted({credit.name for credit in self.credits if credit.role is Role.VOICING}))
 
     @property
     def list_time(self) -> datetime:
         """Return what lists order it by: its publication, or its creation while it is a draft."""
         return self.publish_time or self.create_time
-
-    @property
-    def digest(self) -> bytes:
-        """Return a digest of what its creator decided, to tell a repeated creation from another one."""
-        decided = (getattr(self, name) for name in sorted(WRITABLE - {"genres"}))
-        return hashlib.sha256(repr((*decided, sorted(g.genre_id for g in self.genres))).encode()).digest()
 
     def check(self) -> None:
         """Refuse what no release may be, whoever made it."""
@@ -128,28 +227,19 @@ class Release:
             raise TitleLanguageRepeated(field="release.titles")
         if len({genre.genre_id for genre in self.genres}) != len(self.genres):
             raise GenreRepeated(field="release.genres")
+        if len({tag.tag_id for tag in self.tags}) != len(self.tags):
+            raise TagRepeated(field="release.tags")
+        if len({one.provider for one in self.external_ids}) != len(self.external_ids):
+            raise ProviderRepeated(field="release.external_ids")
         if self.weekly_slot and self.weekly_slot.zone not in _zones():
             raise ZoneUnknown(zone=self.weekly_slot.zone, field="release.weekly_slot.zone")
-
-    def changed(self, changes: dict[str, Any], *, at: datetime) -> Release:
-        """Return the release with some fields changed, published for the first time if that is among them."""
-        fresh = replace(self, **changes)
-        if fresh.publication is Publication.PUBLISHED and fresh.publish_time is None:
-            fresh = replace(fresh, publish_time=at)
-        fresh.check()
-        return fresh
-
-    def differences(self, other: Release) -> list[str]:
-        """Name the writable fields in which two states of a release differ."""
-        plain = {name for name in WRITABLE - {"genres"} if getattr(self, name) != getattr(other, name)}
-        same_genres = {g.genre_id for g in self.genres} == {g.genre_id for g in other.genres}
-        return sorted(plain if same_genres else plain | {"genres"})
 
 
 WRITABLE = frozenset(
     {
         "alias", "titles", "synopsis", "kind", "status", "season", "year", "age_rating", "genres",
-        "planned_episode_count", "weekly_slot", "blocked_countries", "publication",
+        "planned_episode_count", "weekly_slot", "blocked_countries", "publication", "synonyms", "tags", "studios", "credits",
+        "rating", "popularity", "premiere_time", "in_production", "external_ids", "rights_blocks", "trailers", "theme_songs",
     }
 )  # fmt: skip
 
@@ -157,22 +247,6 @@ WRITABLE = frozenset(
 @cache
 def _zones() -> set[str]:
     return available_timezones()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which releases a list is to hold; what is unset does not restrict it."""
-
-    genres: tuple[str, ...] = ()
-    kind: Kind | None = None
-    status: Status | None = None
-    year_from: int | None = None
-    year_to: int | None = None
-
-    @property
-    def binding(self) -> str:
-        """Return what a page token is bound to."""
-        return repr((sorted(self.genres), self.kind, self.status, self.year_from, self.year_to))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +330,48 @@ class GenreUnknown(InvalidArgument):
     """Raised when a release is to carry genres that do not exist."""
 
     text = "There is no genre {genres}."
+
+
+class TagRepeated(InvalidArgument):
+    """Raised when a release names a tag twice."""
+
+    text = "A release carries each tag once."
+
+
+class TagUnknown(InvalidArgument):
+    """Raised when a release is to carry tags that do not exist."""
+
+    text = "There is no tag {tags}."
+
+
+class ProviderRepeated(InvalidArgument):
+    """Raised when a release names two ids of one provider."""
+
+    text = "A release has at most one id of each provider."
+
+
+class ExternalIdTaken(AlreadyExists):
+    """Raised when another release has this id elsewhere."""
+
+    text = "The external id {provider} {external_id} belongs to another release."
+
+
+class CatalogEmpty(NotFound):
+    """Raised when there is no release that the viewer may see."""
+
+    text = "There is no release to be shown."
+
+
+class ReleaseBlocked(PermissionDenied):
+    """Raised when a release is published, but not to be shown where the viewer is."""
+
+    text = "The release {release} is not available in {country}: {reason}."
+
+
+class FranchiseNotFound(NotFound):
+    """Raised when no franchise has this id."""
+
+    text = "There is no franchise {franchise}."
 
 
 class ZoneUnknown(InvalidArgument):

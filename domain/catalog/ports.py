@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from domain.catalog.model import Change, Cursor, Filter, Genre, Release
+from domain.catalog.filters import Filter, Value
+from domain.catalog.franchises import Franchise
+from domain.catalog.model import Change, Cursor, Genre, Provider, Release, Tag
 from domain.kernel import Event, Viewer
+
+
+class Listed(NamedTuple):
+    """A release, and the key by which the list it stands in is ordered."""
+
+    release: Release
+    key: str | float
 
 
 class CatalogStore(Protocol):
@@ -19,25 +28,40 @@ class CatalogStore(Protocol):
     async def release_to_change(self, release_id: str) -> Release | None:
         """Return a release and keep others from changing it until the unit of work ends."""
 
-    async def was_deleted(self, release_id: str) -> bool:
-        """Tell whether a release once existed and is deleted now."""
-
-    async def creation_digest(self, release_id: str) -> bytes | None:
-        """Return the digest that a release was created with, even if it is deleted now."""
-
     async def releases(self, release_ids: Sequence[str]) -> list[Release]:
         """Return those of the releases that exist, in any order."""
 
+    async def release_by_external_id(self, provider: Provider, external_id: str) -> Release | None:
+        """Return the release that has this id elsewhere."""
+
     async def list_releases(
-        self, wanted: Filter, viewer: Viewer, *, after: tuple[datetime, str] | None, limit: int
-    ) -> list[Release]:
-        """Return what the viewer may see, latest listing time first, ids deciding ties, from a place on."""
+        self, wanted: Filter, viewer: Viewer, *, after: tuple[str | float, str] | None, limit: int
+    ) -> list[Listed]:
+        """Return what the viewer may see in the order wanted, ids deciding ties, from a place on."""
+
+    async def filter_values(self, viewer: Viewer) -> dict[str, list[Value]]:
+        """Return what lists can be narrowed to, by field, with how many releases that the viewer may see have each value."""
+
+    async def random_release(self, viewer: Viewer) -> Release | None:
+        """Return any release that the viewer may see, each as likely as another."""
+
+    async def franchise(self, franchise_id: str) -> Franchise | None:
+        """Return a franchise with the ids of its members in order."""
+
+    async def franchises(self, *, after: tuple[str, str] | None, limit: int) -> list[Franchise]:
+        """Return franchises by name, from a place on."""
+
+    async def seconds(self, release_ids: Sequence[str]) -> int:
+        """Return how long the episodes of releases are together."""
+
+    async def tags(self) -> list[Tag]:
+        """Return all tags by name, with how many published releases carry each."""
 
     async def add_release(self, release: Release) -> bool:
-        """Keep a new release; False when its id is in use. Raises AliasTaken and GenreUnknown."""
+        """Keep a new release; False when its id is in use. Raises AliasTaken, GenreUnknown, TagUnknown, ExternalIdTaken."""
 
     async def save_release(self, release: Release) -> None:
-        """Keep the new state of a release. Raises AliasTaken and GenreUnknown."""
+        """Keep the new state of a release. Raises what adding one raises."""
 
     async def delete_release(self, release_id: str, *, at: datetime) -> None:
         """Delete a release; its id and alias stay taken."""

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from domain.catalog.filters import Filter, Key, Value
+from domain.catalog.franchises import Franchise, Totals
 from domain.catalog.model import (
+    CatalogEmpty,
     Change,
     Cursor,
     CursorInvalid,
-    Filter,
+    FranchiseNotFound,
     Genre,
+    Provider,
     Release,
+    ReleaseBlocked,
     ReleaseNotFound,
+    Tag,
 )
 from domain.catalog.ports import CatalogStore, ChangeBell
 from domain.kernel import Begin, Page, Viewer
-from domain.paging import page_place, page_token
+from domain.paging import PageTokenInvalid, place_token, place_values, valid_id
 from domain.visibility import Sight, sight
 
 FEED_BATCH = 100
 HEARTBEAT_SECONDS = 15.0
+# Beyond any time, count or rating: what PostgreSQL could not compare is not looked for.
+LARGEST_KEY = 2**53
 
 
 class Catalog:
@@ -31,11 +40,23 @@ class Catalog:
         self._bell = bell
 
     async def get_release(self, key: str, *, viewer: Viewer) -> Release:
-        """Raises ReleaseNotFound."""
+        """Raises ReleaseNotFound and ReleaseBlocked."""
         async with self._read() as store:
             release = await store.release(key)
-        if release is None or sight(release.terms, viewer) is not Sight.VISIBLE:
-            raise ReleaseNotFound(release=key)
+        return _shown(release, key, viewer)
+
+    async def lookup_release(self, provider: Provider, external_id: str, *, viewer: Viewer) -> Release:
+        """Return the release that has this id elsewhere. Raises ReleaseNotFound and ReleaseBlocked."""
+        async with self._read() as store:
+            release = await store.release_by_external_id(provider, external_id)
+        return _shown(release, f"{provider.name} {external_id}", viewer)
+
+    async def get_random_release(self, *, viewer: Viewer) -> Release:
+        """Return any release. Raises CatalogEmpty."""
+        async with self._read() as store:
+            release = await store.random_release(viewer)
+        if release is None:
+            raise CatalogEmpty
         return release
 
     async def batch_get_releases(self, release_ids: Sequence[str], *, viewer: Viewer) -> tuple[list[Release], list[str]]:
@@ -47,18 +68,60 @@ class Catalog:
 
     async def list_releases(self, wanted: Filter, page: Page, *, viewer: Viewer) -> tuple[list[Release], str]:
         """Return a page and the token of the next one, empty on the last. Raises PageTokenInvalid."""
-        after = page_place(page.token, binding=wanted.binding)
+        after = _place(page.token, wanted)
         async with self._read() as store:
-            releases = await store.list_releases(wanted, viewer, after=after, limit=page.size + 1)
-        if len(releases) <= page.size:
+            found = await store.list_releases(wanted, viewer, after=after, limit=page.size + 1)
+        releases = [one.release for one in found[: page.size]]
+        if len(found) <= page.size:
             return releases, ""
-        last = releases[page.size - 1]
-        return releases[: page.size], page_token(last.list_time, last.release_id, binding=wanted.binding)
+        last = found[page.size - 1]
+        return releases, place_token(last.key, last.release.release_id, binding=wanted.binding)
+
+    async def list_filter_values(self, *, viewer: Viewer) -> dict[str, list[Value]]:
+        """Return what lists can be narrowed to, by field, each with how many releases it leaves."""
+        async with self._read() as store:
+            return await store.filter_values(viewer)
 
     async def list_genres(self) -> list[Genre]:
         """Return all genres by name."""
         async with self._read() as store:
             return await store.genres()
+
+    async def list_tags(self) -> list[Tag]:
+        """Return all tags by name."""
+        async with self._read() as store:
+            return await store.tags()
+
+    async def get_franchise(self, franchise_id: str, *, viewer: Viewer) -> FranchiseView:
+        """Return a franchise with those of its members that the viewer may see, in order. Raises FranchiseNotFound."""
+        async with self._read() as store:
+            franchise = await store.franchise(franchise_id)
+            if franchise is None:
+                raise FranchiseNotFound(franchise=franchise_id)
+            found = {release.release_id: release for release in await store.releases(franchise.release_ids)}
+            members = [found[i] for i in franchise.release_ids if i in found and sight(found[i].terms, viewer) is Sight.VISIBLE]
+            seconds = await store.seconds([release.release_id for release in members])
+        return FranchiseView(franchise, tuple(members), totals(members, seconds))
+
+    async def list_franchises(self, page: Page) -> tuple[list[Franchise], str]:
+        """Return franchises by name and the token of the next page. Raises PageTokenInvalid."""
+        values = place_values(page.token, binding="franchises")
+        after = (str(values[0]), valid_id(values[-1])) if values else None
+        async with self._read() as store:
+            found = await store.franchises(after=after, limit=page.size + 1)
+        if len(found) <= page.size:
+            return found, ""
+        last = found[page.size - 1]
+        return found[: page.size], place_token(last.name, last.franchise_id, binding="franchises")
+
+    async def list_changes(self, cursor: str, *, size: int, viewer: Viewer) -> tuple[list[FeedMessage], str, bool]:
+        """Return what changed after a cursor, where to go on, and whether there is more by now. Raises CursorInvalid."""
+        async with self._read() as store:
+            place = _parse_cursor(cursor) or await store.present()
+            changes = await store.changes(place, limit=size)
+        shown = [FeedMessage(_format_cursor(c.cursor), seen) for c in changes if (seen := _as_seen(c, viewer))]
+        following = changes[-1].cursor if changes else place
+        return shown, _format_cursor(following), len(changes) == size
 
     async def watch_releases(self, cursor: str, *, viewer: Viewer) -> AsyncGenerator[FeedMessage, None]:
         """Yield what changes, from a cursor on, and a message without a change when nothing did. Raises CursorInvalid."""
@@ -80,11 +143,62 @@ class Catalog:
 
 
 @dataclass(frozen=True, slots=True)
+class FranchiseView:
+    """A franchise as a viewer sees it."""
+
+    franchise: Franchise
+    members: tuple[Release, ...]
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
 class FeedMessage:
     """A message of the change feed: a change, or the sign that all is quiet, and where to go on."""
 
     cursor: str
     change: Change | None
+
+
+def totals(members: Sequence[Release], seconds: int) -> Totals:
+    """Return what releases come to."""
+    years = [release.year for release in members if release.year]
+    return Totals(
+        release_count=len(members),
+        episode_count=sum(release.episode_count for release in members),
+        duration_seconds=seconds,
+        first_year=min(years, default=None),
+        last_year=max(years, default=None),
+    )
+
+
+def _shown(release: Release | None, named: str, viewer: Viewer) -> Release:
+    """Return a release that the viewer may see.
+
+    Of one that is published, but blocked where the viewer is, that much is said; of any other nothing.
+    """
+    seen = sight(release.terms, viewer) if release else None
+    if release is None or seen in {Sight.NOT_PUBLISHED, Sight.ABOVE_MATURITY}:
+        raise ReleaseNotFound(release=named)
+    if seen is Sight.HELD_BY_RIGHTS_HOLDER:
+        here = [block for block in release.rights_blocks if not block.countries or viewer.country in block.countries]
+        raise ReleaseBlocked(release=named, country=viewer.country or "your country", reason=here[0].reason)
+    if seen is Sight.BLOCKED_IN_COUNTRY:
+        raise ReleaseBlocked(release=named, country=viewer.country, reason="it is not licensed there")
+    return release
+
+
+def _place(token: str, wanted: Filter) -> tuple[str | float, str] | None:
+    """Return the place that a token names: a key of the list's order, and an id. Raises PageTokenInvalid."""
+    values = place_values(token, binding=wanted.binding)
+    if values is None:
+        return None
+    if len(values) != 2:
+        raise PageTokenInvalid(field="page_token")
+    key: Any = values[0]
+    kinds: Any = {Key.TITLE: str, Key.RATING: (int, float)}.get(wanted.order.key, int)
+    if isinstance(key, bool) or not isinstance(key, kinds) or (not isinstance(key, str) and abs(key) >= LARGEST_KEY):
+        raise PageTokenInvalid(field="page_token")
+    return key, valid_id(values[1])
 
 
 def _as_seen(change: Change, viewer: Viewer) -> Change | None:

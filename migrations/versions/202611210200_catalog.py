@@ -27,7 +27,6 @@ STATEMENTS = (
         blocked_countries text[] NOT NULL DEFAULT '{}',
         publication smallint NOT NULL,
         version bigint NOT NULL,
-        creation_digest bytea NOT NULL,
         create_time timestamptz NOT NULL,
         update_time timestamptz NOT NULL,
         publish_time timestamptz,

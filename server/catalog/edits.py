@@ -1,4 +1,4 @@
-"""The catalog's edits in change sets: CatalogAdminService's requests, read as what they ask for."""
+"""The catalog's edits in change sets: the requests of the services for editors, read as what they ask for."""
 
 from __future__ import annotations
 
@@ -6,39 +6,45 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from ani.catalog.v1 import catalog_admin_service_pb2 as pb
-from domain.catalog.kinds import RELEASE
+from domain.catalog.kinds import FRANCHISE, GENRE, RELEASE, TAG
 from domain.editing.model import Action, Edit
 from domain.items import Item, Kind
+from server.catalog.group_mapping import (
+    franchise_changes_from_pb,
+    franchise_from_pb,
+    genre_entry_from_pb,
+    name_change_from_pb,
+    tag_entry_from_pb,
+)
 from server.catalog.mapping import changes_from_pb, draft_from_pb
 
 
-def _create(kind: Kind[Any], draft: Item) -> Edit:
+def _created(kind: Kind[Any], draft: Item) -> Edit:
     return Edit(kind=kind.name, item_id=kind.key(draft), action=Action.CREATE, changes=kind.decided(draft))
 
 
-def _create_release(request: pb.CreateReleaseRequest, at: datetime) -> Edit:
-    return _create(RELEASE, draft_from_pb(request.release, at=at))
+def _updated(kind: Kind[Any], message: Any, changes: dict[str, Any]) -> Edit:
+    item_id = getattr(message, f"{kind.name}_id")
+    return Edit(kind=kind.name, item_id=item_id, action=Action.UPDATE, changes=changes, version=message.version)
 
 
-def _update_release(request: pb.UpdateReleaseRequest, _at: datetime) -> Edit:
-    release = request.release
-    return Edit(
-        kind=RELEASE.name,
-        item_id=release.release_id,
-        action=Action.UPDATE,
-        changes=changes_from_pb(release, request.update_mask),
-        version=release.version,
-    )
-
-
-def _delete_release(request: pb.DeleteReleaseRequest, _at: datetime) -> Edit:
-    return Edit(kind=RELEASE.name, item_id=request.release_id, action=Action.DELETE, version=request.version)
+def _deleted(kind: Kind[Any], request: Any) -> Edit:
+    item_id = getattr(request, f"{kind.name}_id")
+    return Edit(kind=kind.name, item_id=item_id, action=Action.DELETE, version=request.version)
 
 
 # By the names that they have in ani.editing.v1.Edit.
 EDITS: dict[str, Callable[[Any, datetime], Edit]] = {
-    "create_release": _create_release,
-    "update_release": _update_release,
-    "delete_release": _delete_release,
+    "create_release": lambda request, at: _created(RELEASE, draft_from_pb(request.release, at=at)),
+    "update_release": lambda r, _at: _updated(RELEASE, r.release, changes_from_pb(r.release, r.update_mask)),
+    "delete_release": lambda request, _at: _deleted(RELEASE, request),
+    "create_genre": lambda request, at: _created(GENRE, genre_entry_from_pb(request.genre, at=at)),
+    "update_genre": lambda r, _at: _updated(GENRE, r.genre, name_change_from_pb(r.genre, r.update_mask)),
+    "delete_genre": lambda request, _at: _deleted(GENRE, request),
+    "create_tag": lambda request, at: _created(TAG, tag_entry_from_pb(request.tag, at=at)),
+    "update_tag": lambda r, _at: _updated(TAG, r.tag, name_change_from_pb(r.tag, r.update_mask)),
+    "delete_tag": lambda request, _at: _deleted(TAG, request),
+    "create_franchise": lambda request, at: _created(FRANCHISE, franchise_from_pb(request.franchise, at=at)),
+    "update_franchise": lambda r, _at: _updated(FRANCHISE, r.franchise, franchise_changes_from_pb(r.franchise, r.update_mask)),
+    "delete_franchise": lambda request, _at: _deleted(FRANCHISE, request),
 }

@@ -6,12 +6,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from ani.catalog.v1 import catalog_service_pb2 as pb
+from ani.catalog.v1 import release_list_pb2 as list_pb
 from domain.catalog.service import Catalog
 from domain.kernel import Page
 from server.catalog.mapping import (
+    change_to_pb,
     feed_message_to_pb,
     filter_from_pb,
     genre_to_pb,
+    read_fields,
     release_to_pb,
 )
 from server.pipeline.call import Call
@@ -25,19 +28,27 @@ class CatalogServicer:
 
     async def GetRelease(self, request: pb.GetReleaseRequest, call: Call) -> pb.GetReleaseResponse:
         release = await self._catalog.get_release(request.release, viewer=call.viewer)
-        return pb.GetReleaseResponse(release=release_to_pb(release))
+        return pb.GetReleaseResponse(release=release_to_pb(release, read_fields(request.read_mask)))
 
     async def BatchGetReleases(self, request: pb.BatchGetReleasesRequest, call: Call) -> pb.BatchGetReleasesResponse:
         found, missing = await self._catalog.batch_get_releases(request.release_ids, viewer=call.viewer)
-        return pb.BatchGetReleasesResponse(releases=map(release_to_pb, found), missing_release_ids=missing)
+        fields = read_fields(request.read_mask)
+        return pb.BatchGetReleasesResponse(releases=[release_to_pb(one, fields) for one in found], missing_release_ids=missing)
 
-    async def ListReleases(self, request: pb.ListReleasesRequest, call: Call) -> pb.ListReleasesResponse:
+    async def ListReleases(self, request: list_pb.ListReleasesRequest, call: Call) -> list_pb.ListReleasesResponse:
         page = Page(request.page_size, request.page_token)
         releases, following = await self._catalog.list_releases(filter_from_pb(request), page, viewer=call.viewer)
-        return pb.ListReleasesResponse(releases=map(release_to_pb, releases), next_page_token=following)
+        fields = read_fields(request.read_mask)
+        return list_pb.ListReleasesResponse(releases=[release_to_pb(one, fields) for one in releases], next_page_token=following)
 
     async def ListGenres(self, request: pb.ListGenresRequest, call: Call) -> pb.ListGenresResponse:
         return pb.ListGenresResponse(genres=map(genre_to_pb, await self._catalog.list_genres()))
+
+    async def ListChanges(self, request: pb.ListChangesRequest, call: Call) -> pb.ListChangesResponse:
+        size = Page(request.page_size).size
+        messages, cursor, more = await self._catalog.list_changes(request.cursor, size=size, viewer=call.viewer)
+        changes = [change_to_pb(message.change) for message in messages if message.change]
+        return pb.ListChangesResponse(changes=changes, cursor=cursor, more=more)
 
     async def WatchReleases(self, request: pb.WatchReleasesRequest, call: Call) -> AsyncGenerator[pb.WatchReleasesResponse, None]:
         async with aclosing(self._catalog.watch_releases(request.cursor, viewer=call.viewer)) as feed:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import get_args
 
+from domain.catalog.franchises import FranchiseChanged, GenreChanged, TagChanged
 from domain.catalog.model import ReleaseCreated, ReleaseDeleted, ReleasePublished, ReleaseUpdated
 from server.events.deliveries import Reaction
 
-Changed = ReleaseCreated | ReleaseUpdated | ReleasePublished | ReleaseDeleted
+Changed = ReleaseCreated | ReleaseUpdated | ReleasePublished | ReleaseDeleted | GenreChanged | TagChanged | FranchiseChanged
 
 
 def tags(event: Changed) -> tuple[str, ...]:
     """Name the cached answers that an event makes untrue; the contract gives answers their tags."""
-    return f"release/{event.release_id}", "releases", "genres"
+    match event:
+        case GenreChanged():
+            return f"genre/{event.genre_id}", "genres", "releases"
+        case TagChanged():
+            return f"tag/{event.tag_id}", "tags", "releases"
+        case FranchiseChanged():
+            members = (f"release/{release_id}" for release_id in event.release_ids)
+            return f"franchise/{event.franchise_id}", "franchises", "releases", *members
+        case _:
+            return f"release/{event.release_id}", "releases", "genres", "tags"
 
 
 def reactions(forget: Callable[[Iterable[str]], Awaitable[None]]) -> list[Reaction]:
@@ -24,5 +35,4 @@ def reactions(forget: Callable[[Iterable[str]], Awaitable[None]]) -> list[Reacti
     async def keep_caches_true(event: Changed, _event_id: str) -> None:
         await forget(tags(event))
 
-    kinds = (ReleaseCreated, ReleaseUpdated, ReleasePublished, ReleaseDeleted)
-    return [Reaction("catalog.cache", kind, keep_caches_true) for kind in kinds]
+    return [Reaction("catalog.cache", kind, keep_caches_true) for kind in get_args(Changed)]

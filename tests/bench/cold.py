@@ -17,8 +17,11 @@ import asyncpg
 import uvloop
 from google.protobuf.message import Message
 
-from adapters.postgres.catalog import statements
+from adapters.postgres.catalog import listing, statements
 from ani.catalog.v1 import catalog_service_pb2 as pb
+from ani.catalog.v1 import release_list_pb2
+from domain.catalog.filters import Filter
+from domain.kernel import Viewer
 from tests.bench.engines import Engines, engines
 from tests.bench.machine import CORES, WARM_UP, await_socket, load, process
 
@@ -60,12 +63,13 @@ class Case:
 
 
 def _cases() -> list[Case]:
-    listing = statements.listing(0, viewer_sees_drafts=False, goes_on=False)
-    values = listing.arguments({"limit": 21, "maturity": 18, "country": ""})
+    wanted, guest = Filter(), Viewer()
+    statement = listing.listing(wanted, viewer=guest, goes_on=False)
+    values = statement.arguments(listing.values(wanted, viewer=guest, limit=21))
     alias = "cowboy-bebop"
     return [
         Case("GetRelease", pb.GetReleaseRequest(release=alias), lambda c: c.fetchrow(statements.BY_ALIAS.text, alias)),
-        Case("ListReleases", pb.ListReleasesRequest(page_size=20), lambda c: c.fetch(listing.text, *values)),
+        Case("ListReleases", release_list_pb2.ListReleasesRequest(page_size=20), lambda c: c.fetch(statement.text, *values)),
     ]
 
 

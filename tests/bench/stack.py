@@ -22,6 +22,7 @@ from pathlib import Path
 
 from adapters.local.runtime import runtime_folder
 from ani.catalog.v1 import catalog_service_pb2 as pb
+from ani.catalog.v1 import release_list_pb2
 from tests.bench.machine import ROOT, WARM_UP, cpu_seconds, family, load, proportional_megabytes, title
 
 STARTS = 3
@@ -78,7 +79,7 @@ def measure() -> str:
 def _memory(running: Stack) -> list[str]:
     time.sleep(SETTLE_SECONDS)
     idle = running.megabytes()
-    request = pb.ListReleasesRequest(page_size=20).SerializeToString()
+    request = release_list_pb2.ListReleasesRequest(page_size=20).SerializeToString()
     address = f"127.0.0.1:{running.port}"
     load(running.pid, address, METHOD.replace("GetRelease", "ListReleases"), request, calls=20_000, callers=100)
     busy = running.megabytes()

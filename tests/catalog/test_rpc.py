@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
-from ani.catalog.v1 import genre_pb2, release_pb2
+from ani.catalog.v1 import genre_pb2, release_facts_pb2, release_list_pb2, release_pb2
 from domain.kernel import Role, new_id
 from tests.builders import NOON
 from tests.serving import Metadata, Served, refusal, with_metadata
@@ -32,7 +32,7 @@ def a_message(**over: object) -> release_pb2.Release:
     facts: dict[str, object] = {
         "release_id": release_id,
         "alias": f"release-{release_id[-12:]}",
-        "titles": [release_pb2.LocalizedTitle(language="en", text="Song of the Wind")],
+        "titles": [release_facts_pb2.LocalizedTitle(language="en", text="Song of the Wind")],
         "synopsis": "A girl writes down what the wind says.",
         "kind": release_pb2.RELEASE_KIND_TV,
         "status": release_pb2.RELEASE_STATUS_ONGOING,
@@ -41,7 +41,7 @@ def a_message(**over: object) -> release_pb2.Release:
         "age_rating": release_pb2.AGE_RATING_12,
         "genres": [genre_pb2.Genre(genre_id="drama")],
         "planned_episode_count": 12,
-        "weekly_slot": release_pb2.WeeklySlot(weekday=6, minute=1410, zone="Asia/Tokyo"),
+        "weekly_slot": release_facts_pb2.WeeklySlot(weekday=6, minute=1410, zone="Asia/Tokyo"),
         "blocked_countries": ["DE", "AT"],
         "publication": release_pb2.PUBLICATION_PUBLISHED,
     }
@@ -109,7 +109,8 @@ class TestGetRelease:
         blocked = await refusal(served.catalog.GetRelease(request, metadata=abroad))
         too_young = await refusal(served.catalog.GetRelease(request, metadata=token(maturity=12)))
 
-        assert grpc.StatusCode.NOT_FOUND is blocked.code is too_young.code
+        assert (grpc.StatusCode.PERMISSION_DENIED, "RELEASE_BLOCKED") == (blocked.code, blocked.reason)
+        assert (grpc.StatusCode.NOT_FOUND, "RELEASE_NOT_FOUND") == (too_young.code, too_young.reason)
 
 
 class TestBatchGetReleases:
@@ -126,7 +127,7 @@ class TestListReleases:
     async def test_walks_the_pages(self, served: Served, token: Token) -> None:
         made = [(await created(served, token)).release_id for _ in range(5)]
         seen: list[str] = []
-        request = pb.ListReleasesRequest(page_size=2, genres=["drama"])
+        request = release_list_pb2.ListReleasesRequest(page_size=2, genres=["drama"])
 
         while True:
             page = await served.catalog.ListReleases(request)
@@ -140,10 +141,10 @@ class TestListReleases:
     async def test_refuses_a_token_of_another_list(self, served: Served, token: Token) -> None:
         for _ in range(2):
             await created(served, token)
-        page = await served.catalog.ListReleases(pb.ListReleasesRequest(page_size=1))
+        page = await served.catalog.ListReleases(release_list_pb2.ListReleasesRequest(page_size=1))
 
         refused = await refusal(
-            served.catalog.ListReleases(pb.ListReleasesRequest(page_token=page.next_page_token, year_from=2000))
+            served.catalog.ListReleases(release_list_pb2.ListReleasesRequest(page_token=page.next_page_token, year_from=2000))
         )
 
         assert (grpc.StatusCode.INVALID_ARGUMENT, "PAGE_TOKEN_INVALID") == (refused.code, refused.reason)
@@ -166,7 +167,7 @@ class TestCreateRelease:
         assert grpc.StatusCode.UNAUTHENTICATED is refused.code
 
     async def test_names_every_field_that_is_wrong(self, served: Served, token: Token) -> None:
-        titles = [release_pb2.LocalizedTitle(language="english")]
+        titles = [release_facts_pb2.LocalizedTitle(language="english")]
         request = admin_pb.CreateReleaseRequest(release=release_pb2.Release(alias="A", titles=titles))
 
         refused = await refusal(served.admin.CreateRelease(request, metadata=token(Role.EDITOR)))
@@ -178,7 +179,10 @@ class TestCreateRelease:
         self, served: Served, token: Token, database_url: str
     ) -> None:
         """C3: PostgreSQL keeps no U+0000, whatever a field's own rules allow."""
-        titles = [release_pb2.LocalizedTitle(language="en", text="Wind"), release_pb2.LocalizedTitle(language="ja", text="\0")]
+        titles = [
+            release_facts_pb2.LocalizedTitle(language="en", text="Wind"),
+            release_facts_pb2.LocalizedTitle(language="ja", text="\0"),
+        ]
         release = a_message(titles=titles, synopsis="wind\0", genres=[genre_pb2.Genre(genre_id="drama", name="\0")])
 
         request = admin_pb.CreateReleaseRequest(release=release)
@@ -285,11 +289,11 @@ class TestUpdateRelease:
 class TestDeleteRelease:
     async def test_takes_it_out_of_every_list(self, served: Served, token: Token) -> None:
         release = await created(served, token)
-        await served.catalog.ListReleases(pb.ListReleasesRequest())
+        await served.catalog.ListReleases(release_list_pb2.ListReleasesRequest())
 
         await served.admin.DeleteRelease(admin_pb.DeleteReleaseRequest(release_id=release.release_id), metadata=token(Role.EDITOR))
 
-        assert 0 == len((await served.catalog.ListReleases(pb.ListReleasesRequest())).releases)
+        assert 0 == len((await served.catalog.ListReleases(release_list_pb2.ListReleasesRequest())).releases)
 
 
 class TestListGenres:

@@ -9,15 +9,17 @@ import pytest
 
 from adapters.postgres import Database
 from adapters.postgres.listen import Bell
+from domain.catalog.filters import Filter
 from domain.catalog.model import (
     AliasLooksLikeId,
     AliasTaken,
     CursorInvalid,
-    Filter,
     Genre,
     GenreUnknown,
     Kind,
+    ReleaseBlocked,
     ReleaseNotFound,
+    RightsBlock,
     Title,
     TitleLanguageRepeated,
     WeeklySlot,
@@ -57,14 +59,27 @@ class TestGetRelease:
         with pytest.raises(ReleaseNotFound):
             await catalog.get_release(draft.release_id, viewer=a_viewer())
 
-    async def test_hides_what_is_blocked_in_the_country_or_above_the_maturity_limit(self, catalog: Catalog, admin: Desk) -> None:
+    async def test_hides_what_is_above_the_maturity_limit_and_says_what_is_blocked_in_the_country(
+        self, catalog: Catalog, admin: Desk
+    ) -> None:
         created, _ = await admin.create_release(a_release(blocked_countries=("DE",), age_rating=16))
 
         assert created == await catalog.get_release(created.release_id, viewer=a_viewer(country="FR"))
-        with pytest.raises(ReleaseNotFound):
+        with pytest.raises(ReleaseBlocked, match="DE"):
             await catalog.get_release(created.release_id, viewer=a_viewer(country="DE"))
         with pytest.raises(ReleaseNotFound):
             await catalog.get_release(created.release_id, viewer=a_viewer(maturity=12))
+
+    async def test_says_why_a_rights_holder_blocks_it_where_he_does(self, catalog: Catalog, admin: Desk) -> None:
+        somewhere = RightsBlock("Toho", "licensed to another platform", ("DE", "FR"))
+        partly, _ = await admin.create_release(a_release(rights_blocks=(somewhere,)))
+        wholly, _ = await admin.create_release(a_release(rights_blocks=(RightsBlock("Toho", "in dispute"),)))
+
+        assert partly == await catalog.get_release(partly.release_id, viewer=a_viewer(country="JP"))
+        for release, words in ((partly, "licensed to another platform"), (wholly, "in dispute")):
+            with pytest.raises(ReleaseBlocked, match=words):
+                await catalog.get_release(release.release_id, viewer=a_viewer(country="FR"))
+        assert ([], "") == await catalog.list_releases(Filter(), Page(), viewer=a_viewer(country="FR"))
 
     async def test_refuses_what_does_not_exist(self, catalog: Catalog) -> None:
         with pytest.raises(ReleaseNotFound) as refusal:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ani.catalog.v1 import catalog_service_pb2 as pb
-from ani.catalog.v1 import release_pb2
+from ani.catalog.v1 import release_list_pb2, release_pb2
 from ani.system.v1 import system_service_pb2, system_service_pb2_grpc
 from tests.e2e.conftest import Catalog
 from tests.stack import Stack
@@ -58,7 +58,7 @@ class TestListReleases:
 
     async def test_is_the_same_natively(self, http: httpx.AsyncClient, catalog: Catalog) -> None:
         shown = (await http.get("/v1/releases", params={"page_size": 20, "year_to": 2000})).json()["releases"]
-        answer = await catalog.ListReleases(pb.ListReleasesRequest(page_size=20, year_to=2000))
+        answer = await catalog.ListReleases(release_list_pb2.ListReleasesRequest(page_size=20, year_to=2000))
 
         assert [release.release_id for release in answer.releases] == [release["releaseId"] for release in shown]
         assert [release.titles[0].text for release in answer.releases] == [release["titles"][0]["text"] for release in shown]
@@ -74,7 +74,7 @@ class TestGetRelease:
         assert (natively.release_id, natively.kind) == (by_id["releaseId"], release_pb2.RELEASE_KIND_TV)
 
     async def test_answers_many_callers_of_one_channel(self, catalog: Catalog) -> None:
-        first = await catalog.ListReleases(pb.ListReleasesRequest(page_size=50))
+        first = await catalog.ListReleases(release_list_pb2.ListReleasesRequest(page_size=50))
 
         for release in first.releases:
             answer = await catalog.GetRelease(pb.GetReleaseRequest(release=release.alias), timeout=10)
@@ -142,6 +142,6 @@ class TestSystem:
 
     async def test_stays_inside_the_deadline(self, catalog: Catalog) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await catalog.ListReleases(pb.ListReleasesRequest(year_from=1950), timeout=0.000_01)
+            await catalog.ListReleases(release_list_pb2.ListReleasesRequest(year_from=1950), timeout=0.000_01)
 
         assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

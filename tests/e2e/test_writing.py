@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
-from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc, release_pb2
+from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc, release_facts_pb2, release_pb2
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from tests.e2e.conftest import Body, Catalog, detail
 from tests.serving import refusal, with_metadata
@@ -116,7 +116,7 @@ class TestRevision:
             reader = catalog_service_pb2_grpc.CatalogServiceStub(second)
             draft = release_pb2.Release(
                 alias=a_body()["alias"],
-                titles=[release_pb2.LocalizedTitle(language="en", text="Wind")],
+                titles=[release_facts_pb2.LocalizedTitle(language="en", text="Wind")],
                 kind=release_pb2.RELEASE_KIND_TV,
                 status=release_pb2.RELEASE_STATUS_ONGOING,
                 age_rating=release_pb2.AGE_RATING_12,

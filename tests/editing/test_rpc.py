@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
-from ani.catalog.v1 import catalog_service_pb2, release_pb2
+from ani.catalog.v1 import catalog_service_pb2, release_facts_pb2, release_pb2
 from ani.editing.v1 import change_set_pb2, revision_pb2
 from ani.editing.v1 import change_set_service_pb2 as pb
 from ani.editing.v1 import change_set_service_pb2_grpc as rpc
@@ -33,7 +33,7 @@ def a_message(**over: object) -> release_pb2.Release:
     facts: dict[str, object] = {
         "release_id": release_id,
         "alias": f"release-{release_id[-12:]}",
-        "titles": [release_pb2.LocalizedTitle(language="en", text="Song of the Wind")],
+        "titles": [release_facts_pb2.LocalizedTitle(language="en", text="Song of the Wind")],
         "kind": release_pb2.RELEASE_KIND_TV,
         "status": release_pb2.RELEASE_STATUS_ONGOING,
         "age_rating": release_pb2.AGE_RATING_12,

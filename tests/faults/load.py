@@ -19,7 +19,13 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
-from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc, release_pb2
+from ani.catalog.v1 import (
+    catalog_admin_service_pb2_grpc,
+    catalog_service_pb2_grpc,
+    release_facts_pb2,
+    release_list_pb2,
+    release_pb2,
+)
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from domain.kernel import new_id
 from tests.serving import taken_apart
@@ -145,7 +151,7 @@ class Load:
                 return
             hot = pb.GetReleaseRequest(release=random.choice(self.aliases))
             # Nobody has asked for exactly this before, so no cache can answer.
-            cold = pb.ListReleasesRequest(page_size=random.randint(1, 100), year_from=random.randint(1, 2000))
+            cold = release_list_pb2.ListReleasesRequest(page_size=random.randint(1, 100), year_from=random.randint(1, 2000))
             match number:
                 case 0:
                     await self._call("cached", catalog.GetRelease(hot, timeout=SECONDS))
@@ -235,7 +241,7 @@ def _draft(release_id: str) -> admin_pb.CreateReleaseRequest:
     release = release_pb2.Release(
         release_id=release_id,
         alias=f"release-{release_id[-12:]}",
-        titles=[release_pb2.LocalizedTitle(language="en", text="Wind")],
+        titles=[release_facts_pb2.LocalizedTitle(language="en", text="Wind")],
         kind=release_pb2.RELEASE_KIND_TV,
         status=release_pb2.RELEASE_STATUS_ONGOING,
         age_rating=release_pb2.AGE_RATING_12,

@@ -15,7 +15,7 @@ import grpc
 import httpx
 import pytest
 
-from ani.catalog.v1 import catalog_service_pb2 as pb
+from ani.catalog.v1 import release_list_pb2
 from tests.faults.conftest import Findings
 from tests.serving import taken_apart
 from tests.stack import Stack
@@ -50,7 +50,7 @@ class Flood:
         self._turn = itertools.cycle(calls)
 
     async def ask(self) -> Told:
-        request = pb.ListReleasesRequest(page_size=100, year_from=random.randint(1, 2000)).SerializeToString()
+        request = release_list_pb2.ListReleasesRequest(page_size=100, year_from=random.randint(1, 2000)).SerializeToString()
         at = time.monotonic()
         try:
             await next(self._turn)(request, timeout=PATIENT)

@@ -24,7 +24,7 @@ from grpc_reflection.v1alpha import reflection
 
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
-from ani.catalog.v1 import release_pb2
+from ani.catalog.v1 import release_list_pb2, release_pb2
 from ani.media.v1 import upload_service_pb2 as media
 from ani.system.v1 import system_service_pb2 as system
 
@@ -104,8 +104,9 @@ async def get_release(data: bytes, context: Any) -> bytes:
 
 async def list_releases(data: bytes, context: Any) -> bytes:
     CALLS["count"] += 1
-    request = pb.ListReleasesRequest.FromString(data)
-    response = pb.ListReleasesResponse(next_page_token=f"{request.page_size}/{request.kind}/{','.join(request.genres)}")
+    request = release_list_pb2.ListReleasesRequest.FromString(data)
+    told = f"{request.page_size}/{request.kind}/{','.join(request.genres)}"
+    response = release_list_pb2.ListReleasesResponse(next_page_token=told)
     response.releases.add(alias=f"{os.getpid()}-{CALLS['count']}")
     context.set_trailing_metadata((("cache-control", "public, max-age=600"), ("etag", '"list"')))
     return response.SerializeToString()

@@ -15,6 +15,7 @@ import pytest
 from adapters.postgres import Database, bare
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
+from ani.catalog.v1 import release_list_pb2
 from domain.kernel import Role, new_id
 from server.pipeline.call import Call
 from tests.builders import NOON
@@ -178,7 +179,7 @@ class TestCancelledCall:
         """D2: no connection, no place, no task, no half of a transaction."""
         chance, catalog = random.Random(7), probe.served.catalog
         editor = token(Role.EDITOR)
-        await asyncio.gather(*(catalog.ListReleases(pb.ListReleasesRequest(year_from=n)) for n in range(8)))
+        await asyncio.gather(*(catalog.ListReleases(release_list_pb2.ListReleasesRequest(year_from=n)) for n in range(8)))
         await eventually(lambda: at_rest(probe))
         tasks = len(asyncio.all_tasks())
 
@@ -188,7 +189,7 @@ class TestCancelledCall:
                 [
                     lambda: probe.served.admin.CreateRelease(admin_pb.CreateReleaseRequest(release=release), metadata=editor),
                     lambda: catalog.GetRelease(pb.GetReleaseRequest(release=f"none-{chance.getrandbits(8)}")),
-                    lambda: catalog.ListReleases(pb.ListReleasesRequest(year_from=chance.randrange(2000))),
+                    lambda: catalog.ListReleases(release_list_pb2.ListReleasesRequest(year_from=chance.randrange(2000))),
                     lambda: probe("Write", id=str(chance.getrandbits(4))),
                     lambda: probe("Follow"),
                 ]

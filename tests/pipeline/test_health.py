@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from ani.catalog.v1 import catalog_service_pb2
+from ani.catalog.v1 import catalog_service_pb2, release_list_pb2
 from ani.system.v1 import system_service_pb2 as pb
 from domain.kernel import Unavailable
 from server import serve
@@ -63,7 +63,7 @@ class TestDatabaseAway:
         await becomes(served, CATALOG, NOT_SERVING)
         ready = await refusal(served.system.CheckReadiness(pb.CheckReadinessRequest()))
         worst, found = await parts(served)
-        uncached = await refusal(served.catalog.ListReleases(catalog_service_pb2.ListReleasesRequest()))
+        uncached = await refusal(served.catalog.ListReleases(release_list_pb2.ListReleasesRequest()))
 
         assert (grpc.StatusCode.UNAVAILABLE, "NOT_READY") == (ready.code, ready.reason)
         assert "database: " in ready.message
@@ -80,7 +80,7 @@ class TestDatabaseAway:
 
         assert pb.CheckReadinessResponse() == await served.system.CheckReadiness(pb.CheckReadinessRequest())
         assert (ok, {"database": ok, "schema": ok, "valkey": ok}) == await parts(served)
-        await served.catalog.ListReleases(catalog_service_pb2.ListReleasesRequest())
+        await served.catalog.ListReleases(release_list_pb2.ListReleasesRequest())
 
 
 class TestValkeyAway:

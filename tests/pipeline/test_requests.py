@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
+from ani.catalog.v1 import release_list_pb2
 from ani.editing.v1 import change_set_pb2, change_set_service_pb2, editing_service_pb2
 from domain.kernel import Role, new_id
 from server.wiring import SERVICES
@@ -50,7 +51,7 @@ GOOD: dict[str, list[Message]] = {
     "DeleteRelease": [admin_pb.DeleteReleaseRequest(release_id=IDS[2])],
     "GetRelease": [pb.GetReleaseRequest(release=IDS[0])],
     "BatchGetReleases": [pb.BatchGetReleasesRequest(release_ids=IDS)],
-    "ListReleases": [pb.ListReleasesRequest(page_size=2)],
+    "ListReleases": [release_list_pb2.ListReleasesRequest(page_size=2)],
     "CreateChangeSet": [
         change_set_service_pb2.CreateChangeSetRequest(change_set=change_set_pb2.ChangeSet(title="Spring", edits=[EDIT]))
     ],

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
-from ani.catalog.v1 import release_pb2
+from ani.catalog.v1 import release_facts_pb2, release_pb2
 from domain.kernel import Role, new_id
 from server.settings import Settings
 from tests.builders import NOON
@@ -33,7 +33,7 @@ class TestRevision:
         created = release_pb2.Release(
             release_id=new_id(at=NOON),
             alias="song",
-            titles=[release_pb2.LocalizedTitle(language="en", text="Song")],
+            titles=[release_facts_pb2.LocalizedTitle(language="en", text="Song")],
             kind=release_pb2.RELEASE_KIND_TV,
             status=release_pb2.RELEASE_STATUS_ONGOING,
             age_rating=release_pb2.AGE_RATING_12,

@@ -12,9 +12,17 @@ from google.protobuf import message_factory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ani.catalog.v1 import browsing_service_pb2 as browsing_pb
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
-from ani.catalog.v1 import release_pb2
+from ani.catalog.v1 import (
+    franchise_admin_service_pb2,
+    franchise_admin_service_pb2_grpc,
+    franchise_pb2,
+    release_facts_pb2,
+    release_list_pb2,
+    release_pb2,
+)
 from ani.media.v1 import attachment_service_pb2 as attachment_pb
 from ani.media.v1 import upload_pb2
 from ani.media.v1 import upload_service_pb2 as upload_pb
@@ -28,22 +36,33 @@ from tests.pipeline.conftest import Probe, Start, Token
 from tests.serving import Metadata, taken_apart
 
 CACHED = [m for service in SERVICES for m in service.methods if plan(m).ttl]
-IDS = [new_id(at=NOON) for _ in range(6)]
+IDS = [new_id(at=NOON) for _ in range(7)]
+FRANCHISE_ID = new_id(at=NOON)
 FILES = [new_id(at=NOON) for _ in range(3)]
+HELD = release_facts_pb2.RightsBlock(holder="Toho", reason="licensed elsewhere", countries=["DE"])
+KNOWN = release_facts_pb2.ExternalId(provider=release_facts_pb2.EXTERNAL_ID_PROVIDER_MAL, external_id="1")
 RELEASES: list[dict[str, Any]] = [
     {"publication": release_pb2.PUBLICATION_PUBLISHED},
     {"publication": release_pb2.PUBLICATION_DRAFT},
     {"publication": release_pb2.PUBLICATION_PUBLISHED, "blocked_countries": ["DE"]},
     {"publication": release_pb2.PUBLICATION_PUBLISHED, "age_rating": release_pb2.AGE_RATING_16},
     {"publication": release_pb2.PUBLICATION_PUBLISHED, "age_rating": release_pb2.AGE_RATING_18, "blocked_countries": ["JP", "DE"]},
+    {"publication": release_pb2.PUBLICATION_PUBLISHED, "rights_blocks": [HELD], "external_ids": [KNOWN]},
 ]
 
 viewers = st.tuples(st.sampled_from(Role), st.sampled_from(["", "JP", "DE"]), st.sampled_from([0, 12, 16, 18]))
 requests: dict[str, st.SearchStrategy[Any]] = {
     "GetRelease": st.builds(pb.GetReleaseRequest, release=st.sampled_from([*IDS, "release-1", "release-3"])),
     "BatchGetReleases": st.builds(pb.BatchGetReleasesRequest, release_ids=st.lists(st.sampled_from(IDS), min_size=1, unique=True)),
-    "ListReleases": st.builds(pb.ListReleasesRequest, page_size=st.sampled_from([0, 2])),
+    "ListReleases": st.builds(release_list_pb2.ListReleasesRequest, page_size=st.sampled_from([0, 2])),
     "ListGenres": st.just(pb.ListGenresRequest()),
+    "LookupRelease": st.just(
+        browsing_pb.LookupReleaseRequest(provider=release_facts_pb2.EXTERNAL_ID_PROVIDER_MAL, external_id="1")
+    ),
+    "ListFilterValues": st.just(browsing_pb.ListFilterValuesRequest()),
+    "ListTags": st.just(browsing_pb.ListTagsRequest()),
+    "GetFranchise": st.builds(browsing_pb.GetFranchiseRequest, franchise_id=st.sampled_from([FRANCHISE_ID, IDS[0]])),
+    "ListFranchises": st.just(browsing_pb.ListFranchisesRequest()),
     "ListAttachments": st.builds(
         attachment_pb.ListAttachmentsRequest,
         owner_kind=st.just(upload_pb2.OWNER_KIND_RELEASE),
@@ -58,7 +77,7 @@ def a_release(number: int, facts: dict[str, Any]) -> release_pb2.Release:
     usual: dict[str, Any] = {
         "release_id": IDS[number],
         "alias": f"release-{number}",
-        "titles": [release_pb2.LocalizedTitle(language="en", text=f"Release {number}")],
+        "titles": [release_facts_pb2.LocalizedTitle(language="en", text=f"Release {number}")],
         "kind": release_pb2.RELEASE_KIND_TV,
         "status": release_pb2.RELEASE_STATUS_ONGOING,
         "age_rating": release_pb2.AGE_RATING_12,
@@ -106,6 +125,10 @@ async def two(probe: Probe, start: Start, settings: Settings, token: Token) -> t
     for number, facts in enumerate(RELEASES):
         request = admin_pb.CreateReleaseRequest(release=a_release(number, facts))
         await probe.served.admin.CreateRelease(request, metadata=token(Role.EDITOR))
+    franchise = franchise_pb2.Franchise(franchise_id=FRANCHISE_ID, name="Releases", release_ids=IDS[: len(RELEASES)])
+    franchises = franchise_admin_service_pb2_grpc.FranchiseAdminServiceStub(probe.served.channel)
+    created = franchise_admin_service_pb2.CreateFranchiseRequest(franchise=franchise)
+    await franchises.CreateFranchise(created, metadata=token(Role.EDITOR))
     for file_id, release_id in zip(FILES, IDS[1:], strict=False):
         await attach_poster(probe, file_id, release_id, token(Role.EDITOR))
     return probe, await start(replace(settings, cache=False))

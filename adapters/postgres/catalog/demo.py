@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Table, bindparam, func, insert, literal_column, select
+from sqlalchemy import Table, Text, bindparam, func, insert, literal_column, select
 
 from adapters.postgres import Connection
 from adapters.postgres.catalog.store import PostgresCatalog
@@ -13,9 +13,10 @@ from adapters.postgres.catalog.tables import episodes, franchise_members, franch
 from adapters.postgres.statement import Statement
 from domain.catalog.model import Genre, Release
 
+EPISODE = ("episode_id", "release_id", "number", "position", "title", "duration_seconds", "air_time")
 ANY = Statement(select(literal_column("1")).where(select(releases.c.release_id).exists()))
 ALONE = Statement(select(func.pg_advisory_xact_lock(literal_column("7301"))))
-ADD_GENRE = Statement(insert(genres).values({c.name: bindparam(c.name, type_=c.type) for c in genres.c}))
+ADD_GENRE = Statement(insert(genres).values({name: bindparam(name, type_=Text) for name in ("genre_id", "name")}))
 
 
 class Demo(Protocol):
@@ -41,15 +42,19 @@ async def plant(connection: Connection, demo: Demo) -> int:
     store = PostgresCatalog(connection)
     for release in demo.releases:
         await store.add_release(release)
-    await _add(connection, franchises, [(i, name) for i, name, _ in demo.franchises])
-    members = [(r, i, place) for i, _, members in demo.franchises for place, r in enumerate(members, 1)]
+    named = [{"franchise_id": i, "name": name} for i, name, _ in demo.franchises]
+    await _add(connection, franchises, named)
+    members = [
+        {"release_id": release_id, "franchise_id": i, "position": place}
+        for i, _, members in demo.franchises
+        for place, release_id in enumerate(members, 1)
+    ]
     await _add(connection, franchise_members, members)
-    rows = [(e.episode_id, e.release_id, e.number, e.position, e.title, e.duration_seconds, e.air_time) for e in demo.episodes]
-    await _add(connection, episodes, rows)
+    await _add(connection, episodes, [{name: getattr(episode, name) for name in EPISODE} for episode in demo.episodes])
     return len(demo.releases)
 
 
-async def _add(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    statement = Statement(insert(table).values({c.name: bindparam(c.name, type_=c.type) for c in table.c}))
-    names = [c.name for c in table.c]
-    await connection.executemany(statement.text, [statement.arguments(dict(zip(names, row, strict=True))) for row in rows])
+async def _add(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        statement = Statement(insert(table).values({name: bindparam(name, type_=table.c[name].type) for name in rows[0]}))
+        await connection.executemany(statement.text, [statement.arguments(row) for row in rows])

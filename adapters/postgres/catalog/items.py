@@ -7,11 +7,13 @@ from datetime import datetime
 from sqlalchemy import bindparam, update
 
 from adapters.postgres import Connection
+from adapters.postgres.catalog.groups import GENRES, TAGS, Franchises
 from adapters.postgres.catalog.store import PostgresCatalog
 from adapters.postgres.catalog.tables import releases
 from adapters.postgres.editing.store import Kept
 from adapters.postgres.schema import Id, Moment
 from adapters.postgres.statement import Statement
+from domain.catalog.franchises import Franchise, GenreEntry, TagEntry
 from domain.catalog.model import Release
 
 UNDELETE_RELEASE = Statement(
@@ -43,4 +45,9 @@ class Releases:
         await UNDELETE_RELEASE.execute(connection, release_id=item_id, at=at)
 
 
-ITEMS = {"release": Kept(Release, Releases())}
+ITEMS = {
+    "release": Kept(Release, Releases()),
+    "genre": Kept(GenreEntry, GENRES),
+    "tag": Kept(TagEntry, TAGS),
+    "franchise": Kept(Franchise, Franchises()),
+}

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    ColumnElement,
     Integer,
     SmallInteger,
     Text,
-    all_,
     any_,
     bindparam,
     cast,
@@ -24,7 +20,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by, insert
 
-from adapters.postgres.catalog.tables import changes, episodes, franchise_members, franchises, genres, release_genres, releases
+from adapters.postgres.catalog.tables import (
+    changes,
+    episodes,
+    external_ids,
+    franchise_members,
+    franchises,
+    genres,
+    release_genres,
+    release_tags,
+    releases,
+    tags,
+)
 from adapters.postgres.schema import Id, Moment, TransactionId
 from adapters.postgres.statement import Statement
 from domain.visibility import Publication
@@ -43,6 +50,18 @@ _carried = (
     .scalar_subquery()
     .label("genres")
 )
+_tagged = (
+    select(
+        func.coalesce(
+            func.jsonb_agg(aggregate_order_by(func.jsonb_build_array(tags.c.tag_id, tags.c.name), tags.c.name)),
+            literal_column("'[]'::jsonb"),
+        )
+    )
+    .select_from(release_tags.join(tags))
+    .where(release_tags.c.release_id == releases.c.release_id)
+    .scalar_subquery()
+    .label("tags")
+)
 _episodes = (
     select(func.count())
     .select_from(episodes)
@@ -50,32 +69,34 @@ _episodes = (
     .scalar_subquery()
     .label("episode_count")
 )
-_written = [c for c in releases.c if c.name not in {"list_time", "creation_digest", "delete_time"}]
+_written = [c for c in releases.c if c.computed is None and c.name != "delete_time"]
+# Looked for, but not read: they follow from what is.
+_derived = {"voice_teams", "held_countries"}
 _columns = (
-    *_written,
+    *(c for c in _written if c.name not in _derived),
     _carried,
+    _tagged,
     _episodes,
     franchises.c.franchise_id,
     franchises.c.name.label("franchise_name"),
     franchise_members.c.position,
 )
-_present = releases.outerjoin(franchise_members).outerjoin(franchises)
-_whole = select(*_columns).select_from(_present).where(releases.c.delete_time.is_(None))
+_present = releases.outerjoin(franchise_members).outerjoin(
+    franchises, (franchises.c.franchise_id == franchise_members.c.franchise_id) & franchises.c.delete_time.is_(None)
+)
+WHOLE = select(*_columns).select_from(_present).where(releases.c.delete_time.is_(None))
 
-BY_ID = Statement(_whole.where(releases.c.release_id == bindparam("release_id", type_=Id)))
-BY_ALIAS = Statement(_whole.where(releases.c.alias == bindparam("alias", type_=Text)))
-BY_IDS = Statement(_whole.where(releases.c.release_id == any_(bindparam("release_ids", type_=ARRAY(Id)))))
+BY_ID = Statement(WHOLE.where(releases.c.release_id == bindparam("release_id", type_=Id)))
+BY_ALIAS = Statement(WHOLE.where(releases.c.alias == bindparam("alias", type_=Text)))
+BY_IDS = Statement(WHOLE.where(releases.c.release_id == any_(bindparam("release_ids", type_=ARRAY(Id)))))
 LOCK = Statement(
     select(releases.c.release_id)
     .where(releases.c.release_id == bindparam("release_id", type_=Id), releases.c.delete_time.is_(None))
     .with_for_update()
 )
-ORIGIN = Statement(
-    select(releases.c.creation_digest, releases.c.delete_time).where(releases.c.release_id == bindparam("release_id", type_=Id))
-)
 ADD = Statement(
     insert(releases)
-    .values({c.name: bindparam(c.name, type_=c.type) for c in [*_written, releases.c.creation_digest]})
+    .values({c.name: bindparam(c.name, type_=c.type) for c in _written})
     .on_conflict_do_nothing(index_elements=[releases.c.release_id])
     .returning(releases.c.release_id)
 )
@@ -89,13 +110,42 @@ DELETE = Statement(
     .where(releases.c.release_id == bindparam("release_id", type_=Id))
     .values(delete_time=bindparam("at", type_=Moment), update_time=bindparam("at", type_=Moment), version=releases.c.version + 1)
 )
+CLEAR_TAGS = Statement(delete(release_tags).where(release_tags.c.release_id == bindparam("release_id", type_=Id)))
+ADD_TAGS = Statement(
+    insert(release_tags)
+    .from_select(
+        ["release_id", "tag_id"],
+        select(cast(bindparam("release_id", type_=Id), Id), tags.c.tag_id).where(
+            tags.c.tag_id == any_(bindparam("tag_ids", type_=ARRAY(Text))), tags.c.delete_time.is_(None)
+        ),
+    )
+    .returning(release_tags.c.tag_id)
+)
+CLEAR_EXTERNAL_IDS = Statement(delete(external_ids).where(external_ids.c.release_id == bindparam("release_id", type_=Id)))
+ADD_EXTERNAL_ID = Statement(
+    insert(external_ids)
+    .values({c.name: bindparam(c.name, type_=c.type) for c in external_ids.c})
+    .on_conflict_do_nothing()
+    .returning(external_ids.c.release_id)
+)
+BY_EXTERNAL_ID = Statement(
+    WHOLE.where(
+        releases.c.release_id
+        == select(external_ids.c.release_id)
+        .where(
+            external_ids.c.provider == bindparam("provider", type_=SmallInteger),
+            external_ids.c.external_id == bindparam("external_id", type_=Text),
+        )
+        .scalar_subquery()
+    )
+)
 CLEAR_GENRES = Statement(delete(release_genres).where(release_genres.c.release_id == bindparam("release_id", type_=Id)))
 ADD_GENRES = Statement(
     insert(release_genres)
     .from_select(
         ["release_id", "genre_id"],
         select(cast(bindparam("release_id", type_=Id), Id), genres.c.genre_id).where(
-            genres.c.genre_id == any_(bindparam("genre_ids", type_=ARRAY(Text)))
+            genres.c.genre_id == any_(bindparam("genre_ids", type_=ARRAY(Text))), genres.c.delete_time.is_(None)
         ),
     )
     .returning(release_genres.c.genre_id)
@@ -114,8 +164,23 @@ GENRES = Statement(
             & (releases.c.publication == literal_column(str(Publication.PUBLISHED.value))),
         )
     )
+    .where(genres.c.delete_time.is_(None))
     .group_by(genres.c.genre_id, genres.c.name)
     .order_by(genres.c.name)
+)
+TAGS = Statement(
+    select(tags.c.tag_id, tags.c.name, func.count(releases.c.release_id).label("release_count"))
+    .select_from(
+        tags.outerjoin(release_tags).outerjoin(
+            releases,
+            (releases.c.release_id == release_tags.c.release_id)
+            & releases.c.delete_time.is_(None)
+            & (releases.c.publication == literal_column(str(Publication.PUBLISHED.value))),
+        )
+    )
+    .where(tags.c.delete_time.is_(None))
+    .group_by(tags.c.tag_id, tags.c.name)
+    .order_by(tags.c.name)
 )
 NOTE_CHANGE = Statement(
     insert(changes)
@@ -145,34 +210,3 @@ CHANGES = Statement(
     .order_by(changes.c.xid, changes.c.change_id)
     .limit(bindparam("limit", type_=Integer))
 )
-
-
-@cache
-def listing(genre_count: int, *narrowed: str, viewer_sees_drafts: bool, goes_on: bool) -> Statement:
-    """Return the statement of a list; one for each shape that a filter can have."""
-    query = _whole.order_by(releases.c.list_time.desc(), releases.c.release_id.desc()).limit(bindparam("limit", type_=Integer))
-    if not viewer_sees_drafts:
-        query = query.where(
-            releases.c.publication == literal_column(str(Publication.PUBLISHED.value)),
-            releases.c.age_rating <= bindparam("maturity", type_=SmallInteger),
-            bindparam("country", type_=Text) != all_(releases.c.blocked_countries),
-        )
-    if genre_count:
-        carrying = select(release_genres.c.release_id).where(
-            release_genres.c.genre_id == any_(bindparam("genres", type_=ARRAY(Text)))
-        )
-        carrying = carrying.group_by(release_genres.c.release_id).having(func.count() == literal_column(str(genre_count)))
-        query = query.where(releases.c.release_id.in_(carrying))
-    query = query.where(*(NARROWING[name] for name in narrowed))
-    if goes_on:
-        place = tuple_(bindparam("after_time", type_=Moment), bindparam("after_id", type_=Id))
-        query = query.where(tuple_(releases.c.list_time, releases.c.release_id) < place)
-    return Statement(query)
-
-
-NARROWING: dict[str, ColumnElement[bool]] = {
-    "kind": releases.c.kind == bindparam("kind", type_=SmallInteger),
-    "status": releases.c.status == bindparam("status", type_=SmallInteger),
-    "year_from": releases.c.year >= bindparam("year_from", type_=SmallInteger),
-    "year_to": releases.c.year <= bindparam("year_to", type_=SmallInteger),
-}

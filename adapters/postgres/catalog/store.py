@@ -4,33 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 
 from adapters.postgres import Connection, outbox
 from adapters.postgres.catalog import statements as sql
+from adapters.postgres.catalog.browsing import SECONDS, filter_values, random_release
+from adapters.postgres.catalog.groups import Franchises
+from adapters.postgres.catalog.listing import KEYS, listing, values, viewing
+from adapters.postgres.payload import plain
+from domain.catalog.filters import Filter, Key, Value
+from domain.catalog.franchises import Franchise
 from domain.catalog.model import (
     UUID_SHAPE,
     AliasTaken,
     Change,
+    Credit,
     Cursor,
-    Filter,
+    ExternalId,
+    ExternalIdTaken,
     Genre,
     GenreUnknown,
     Kind,
     Membership,
+    Provider,
     Release,
+    RightsBlock,
+    Role,
     Season,
     Status,
+    Tag,
+    TagUnknown,
+    ThemePlace,
+    ThemeSong,
     Title,
+    Trailer,
     WeeklySlot,
 )
+from domain.catalog.ports import Listed
 from domain.kernel import Event, Viewer
 from domain.visibility import Publication
 
 LAST_NUMBER = 2**63 - 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Orders by time, whose places in a list are written as microseconds.
+TIMES = {Key.PUBLISHED, Key.PREMIERE}
+TIMED = {KEYS[key][0].name for key in TIMES}
 
 
 class PostgresCatalog:
@@ -52,39 +73,32 @@ class PostgresCatalog:
             return None
         return await self.release(release_id)
 
-    async def was_deleted(self, release_id: str) -> bool:
-        row = await sql.ORIGIN.fetchrow(self._connection, release_id=release_id)
-        return bool(row and row["delete_time"])
-
-    async def creation_digest(self, release_id: str) -> bytes | None:
-        row = await sql.ORIGIN.fetchrow(self._connection, release_id=release_id)
-        return row["creation_digest"] if row else None
-
     async def releases(self, release_ids: Sequence[str]) -> list[Release]:
         return [_release(row) for row in await sql.BY_IDS.fetch(self._connection, release_ids=list(release_ids))]
 
+    async def release_by_external_id(self, provider: Provider, external_id: str) -> Release | None:
+        row = await sql.BY_EXTERNAL_ID.fetchrow(self._connection, provider=provider, external_id=external_id)
+        return _release(row) if row else None
+
     async def list_releases(
-        self, wanted: Filter, viewer: Viewer, *, after: tuple[datetime, str] | None, limit: int
-    ) -> list[Release]:
-        narrowed = {name: getattr(wanted, name) for name in sql.NARROWING if getattr(wanted, name) is not None}
-        values: dict[str, Any] = {**narrowed, "limit": limit}
-        if wanted.genres:
-            values["genres"] = list(wanted.genres)
-        if not viewer.sees_drafts:
-            values |= {"maturity": viewer.maturity, "country": viewer.country}
+        self, wanted: Filter, viewer: Viewer, *, after: tuple[str | float, str] | None, limit: int
+    ) -> list[Listed]:
+        known = values(wanted, viewer=viewer, limit=limit)
         if after:
-            values["after_time"], values["after_id"] = after
-        statement = sql.listing(len(wanted.genres), *narrowed, viewer_sees_drafts=viewer.sees_drafts, goes_on=after is not None)
-        return [_release(row) for row in await statement.fetch(self._connection, **values)]
+            at, known["after_id"] = after
+            known["after_key"] = _moment(int(at)) if wanted.order.key in TIMES else at
+        rows = await listing(wanted, viewer=viewer, goes_on=after is not None).fetch(self._connection, **known)
+        key = KEYS[wanted.order.key][0].name
+        return [Listed(_release(row), _microseconds(row[key]) if key in TIMED else row[key]) for row in rows]
 
     async def add_release(self, release: Release) -> bool:
         try:
-            added = await sql.ADD.fetchrow(self._connection, **_row(release), creation_digest=release.digest)
+            added = await sql.ADD.fetchrow(self._connection, **_row(release))
         except asyncpg.UniqueViolationError as fault:
             raise AliasTaken(alias=release.alias, field="release.alias") from fault
         if added is None:
             return False
-        await self._carry_genres(release)
+        await self._carry(release)
         await self._note_change(release.release_id, release.create_time)
         return True
 
@@ -95,8 +109,9 @@ class PostgresCatalog:
             await sql.SAVE.execute(self._connection, **row)
         except asyncpg.UniqueViolationError as fault:
             raise AliasTaken(alias=release.alias, field="release.alias") from fault
-        await sql.CLEAR_GENRES.execute(self._connection, release_id=release.release_id)
-        await self._carry_genres(release)
+        for clear in (sql.CLEAR_GENRES, sql.CLEAR_TAGS, sql.CLEAR_EXTERNAL_IDS):
+            await clear.execute(self._connection, release_id=release.release_id)
+        await self._carry(release)
         await self._note_change(release.release_id, release.update_time)
 
     async def delete_release(self, release_id: str, *, at: datetime) -> None:
@@ -105,6 +120,29 @@ class PostgresCatalog:
 
     async def genres(self) -> list[Genre]:
         return [Genre(*row) for row in await sql.GENRES.fetch(self._connection)]
+
+    async def tags(self) -> list[Tag]:
+        return [Tag(*row) for row in await sql.TAGS.fetch(self._connection)]
+
+    async def filter_values(self, viewer: Viewer) -> dict[str, list[Value]]:
+        rows = await filter_values(viewer_sees_drafts=viewer.sees_drafts).fetch(self._connection, **viewing(viewer))
+        found: dict[str, list[Value]] = {}
+        for row in rows:
+            found.setdefault(row["field"], []).append(Value(row["value"], row["label"], row["release_count"]))
+        return found
+
+    async def random_release(self, viewer: Viewer) -> Release | None:
+        row = await random_release(viewer_sees_drafts=viewer.sees_drafts).fetchrow(self._connection, **viewing(viewer))
+        return _release(row) if row else None
+
+    async def franchise(self, franchise_id: str) -> Franchise | None:
+        return await Franchises().find(self._connection, franchise_id)
+
+    async def franchises(self, *, after: tuple[str, str] | None, limit: int) -> list[Franchise]:
+        return await Franchises().page(self._connection, after=after, limit=limit)
+
+    async def seconds(self, release_ids: Sequence[str]) -> int:
+        return int(await SECONDS.fetchval(self._connection, release_ids=list(release_ids)))
 
     async def present(self) -> Cursor:
         rows = await sql.PRESENT.fetch(self._connection)
@@ -117,14 +155,32 @@ class PostgresCatalog:
     async def record(self, event: Event) -> None:
         await outbox.record(self._connection, event)
 
-    async def _carry_genres(self, release: Release) -> None:
-        wanted = [genre.genre_id for genre in release.genres]
-        rows = await sql.ADD_GENRES.fetch(self._connection, release_id=release.release_id, genre_ids=wanted)
-        if missing := sorted(set(wanted) - {row["genre_id"] for row in rows}):
-            raise GenreUnknown(genres=", ".join(missing), field="release.genres")
+    async def _carry(self, release: Release) -> None:
+        """Keep what a release carries. Raises GenreUnknown, TagUnknown and ExternalIdTaken."""
+        release_id = release.release_id
+        if wanted := [genre.genre_id for genre in release.genres]:
+            rows = await sql.ADD_GENRES.fetch(self._connection, release_id=release_id, genre_ids=wanted)
+            if missing := sorted(set(wanted) - {row["genre_id"] for row in rows}):
+                raise GenreUnknown(genres=", ".join(missing), field="release.genres")
+        if wanted := [tag.tag_id for tag in release.tags]:
+            rows = await sql.ADD_TAGS.fetch(self._connection, release_id=release_id, tag_ids=wanted)
+            if missing := sorted(set(wanted) - {row["tag_id"] for row in rows}):
+                raise TagUnknown(tags=", ".join(missing), field="release.tags")
+        for one in release.external_ids:
+            facts = {"provider": one.provider, "external_id": one.external_id, "release_id": release_id}
+            if await sql.ADD_EXTERNAL_ID.fetchrow(self._connection, **facts) is None:
+                raise ExternalIdTaken(provider=one.provider.name, external_id=one.external_id, field="release.external_ids")
 
     async def _note_change(self, release_id: str, at: datetime, *, deleted: bool = False) -> None:
         await sql.NOTE_CHANGE.execute(self._connection, release_id=release_id, deleted=deleted, at=at)
+
+
+def _moment(microseconds: int) -> datetime:
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)
 
 
 def _row(release: Release) -> dict[str, Any]:
@@ -145,6 +201,19 @@ def _row(release: Release) -> dict[str, Any]:
         "zone": slot.zone if slot else None,
         "blocked_countries": list(release.blocked_countries),
         "publication": release.publication,
+        "synonyms": [asdict(synonym) for synonym in release.synonyms],
+        "in_production": release.in_production,
+        "premiere_time": release.premiere_time,
+        "rating": release.rating,
+        "popularity": release.popularity,
+        "studios": list(release.studios),
+        "credits": [plain(credit) for credit in release.credits],
+        "voice_teams": list(release.voice_teams),
+        "external_ids": [plain(one) for one in release.external_ids],
+        "rights_blocks": [plain(block) for block in release.rights_blocks],
+        "held_countries": list(release.held_countries),
+        "trailers": [plain(trailer) for trailer in release.trailers],
+        "theme_songs": [plain(song) for song in release.theme_songs],
         "version": release.version,
         "create_time": release.create_time,
         "update_time": release.update_time,
@@ -170,6 +239,18 @@ def _release(row: asyncpg.Record) -> Release:
         episode_count=row["episode_count"],
         weekly_slot=WeeklySlot(row["weekday"], row["minute"], row["zone"]) if row["zone"] else None,
         blocked_countries=tuple(row["blocked_countries"]),
+        synonyms=tuple(Title(one["language"], one["text"]) for one in row["synonyms"]),
+        tags=tuple(Tag(tag_id, name) for tag_id, name in row["tags"]),
+        studios=tuple(row["studios"]),
+        credits=tuple(Credit(Role(one["role"]), one["name"]) for one in row["credits"]),
+        rating=row["rating"],
+        popularity=row["popularity"],
+        premiere_time=row["premiere_time"],
+        in_production=row["in_production"],
+        external_ids=tuple(ExternalId(Provider(one["provider"]), one["external_id"]) for one in row["external_ids"]),
+        rights_blocks=tuple(RightsBlock(b["holder"], b["reason"], tuple(b["countries"])) for b in row["rights_blocks"]),
+        trailers=tuple(Trailer(one["title"], one["url"]) for one in row["trailers"]),
+        theme_songs=tuple(ThemeSong(ThemePlace(one["place"]), one["title"], one["artist"]) for one in row["theme_songs"]),
         publication=Publication(row["publication"]),
         version=row["version"],
         create_time=row["create_time"],

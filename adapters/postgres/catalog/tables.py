@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     Computed,
+    Double,
     ForeignKey,
     Identity,
     Index,
     Integer,
-    LargeBinary,
     SmallInteger,
     Table,
     Text,
     UniqueConstraint,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -42,16 +45,40 @@ releases = Table(
     Column("weekday", SmallInteger),
     Column("minute", SmallInteger),
     Column("zone", Text),
+    # Other names, in any order: [{"language": "ja", "text": "…"}, …].
+    Column("synonyms", JSONB, nullable=False, server_default=text("'[]'")),
+    # Whether it is being translated or dubbed, whatever its airing.
+    Column("in_production", Boolean, nullable=False, server_default=text("false")),
+    Column("premiere_time", Moment),
+    Column("rating", Double, nullable=False, server_default=text("0")),
+    Column("popularity", Integer, nullable=False, server_default=text("0")),
+    Column("studios", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    # [{"role": 3, "name": "…"}, …]; the names of those who voice it once more, to be looked for.
+    Column("credits", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("voice_teams", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    # As the table of that name has them, to be read with the release.
+    Column("external_ids", JSONB, nullable=False, server_default=text("'[]'")),
+    # [{"holder": "…", "reason": "…", "countries": […]}, …]; the countries once more, to be looked for, * meaning all of them.
+    Column("rights_blocks", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("held_countries", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("trailers", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("theme_songs", JSONB, nullable=False, server_default=text("'[]'")),
     Column("blocked_countries", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("publication", SmallInteger, nullable=False),
     Column("version", BigInteger, nullable=False),
-    Column("creation_digest", LargeBinary, nullable=False),
     Column("create_time", Moment, nullable=False),
     Column("update_time", Moment, nullable=False),
     Column("publish_time", Moment),
     Column("delete_time", Moment),
     # What lists are ordered by.
     Column("list_time", Moment, Computed("coalesce(publish_time, create_time)", persisted=True), nullable=False),
+    Column("title_key", Text, Computed("lower(coalesce(titles -> 0 ->> 'text', ''))", persisted=True), nullable=False),
+    Column(
+        "premiere_key",
+        Moment,
+        Computed("coalesce(premiere_time, timestamptz '1900-01-01 00:00:00+00')", persisted=True),
+        nullable=False,
+    ),
     CheckConstraint("alias = lower(alias)", name="alias_lower"),
     CheckConstraint("age_rating IN (0, 6, 12, 16, 18)", name="age_rating"),
     CheckConstraint("num_nonnulls(weekday, minute, zone) IN (0, 3)", name="weekly_slot"),
@@ -63,12 +90,37 @@ Index("releases_list_idx", releases.c.list_time, releases.c.release_id, postgres
 Index("releases_kind_idx", releases.c.kind, releases.c.list_time, releases.c.release_id, postgresql_where=_listed)
 Index("releases_status_idx", releases.c.status, releases.c.list_time, releases.c.release_id, postgresql_where=_listed)
 Index("releases_year_idx", releases.c.year, postgresql_where=_listed)
+for _name, _key in {"rating": "rating", "popularity": "popularity", "premiere": "premiere_key", "title": "title_key"}.items():
+    Index(f"releases_{_name}_idx", releases.c[_key], releases.c.release_id, postgresql_where=_listed)
+for _name in ("studios", "voice_teams"):
+    Index(f"releases_{_name}_idx", releases.c[_name], postgresql_using="gin", postgresql_where=_listed)
+
+external_ids = Table(
+    "external_ids",
+    metadata,
+    Column("provider", SmallInteger, primary_key=True, autoincrement=False),
+    Column("external_id", Text, primary_key=True),
+    Column("release_id", Id, ForeignKey(releases.c.release_id), nullable=False, index=True),
+    schema=SCHEMA,
+)
+
+
+def _kept() -> list[Column[Any]]:
+    """Return the columns of what editors keep."""
+    return [
+        Column("version", BigInteger, nullable=False, server_default=text("1")),
+        Column("create_time", Moment, nullable=False, server_default=func.now()),
+        Column("update_time", Moment, nullable=False, server_default=func.now()),
+        Column("delete_time", Moment),
+    ]
+
 
 genres = Table(
     "genres",
     metadata,
     Column("genre_id", Text, primary_key=True),
     Column("name", Text, nullable=False),
+    *_kept(),
     schema=SCHEMA,
 )
 
@@ -81,11 +133,31 @@ release_genres = Table(
     schema=SCHEMA,
 )
 
+tags = Table(
+    "tags",
+    metadata,
+    Column("tag_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    *_kept(),
+    schema=SCHEMA,
+)
+
+release_tags = Table(
+    "release_tags",
+    metadata,
+    Column("release_id", Id, ForeignKey(releases.c.release_id), primary_key=True),
+    Column("tag_id", Text, ForeignKey(tags.c.tag_id), primary_key=True),
+    Index("release_tags_tag_id_idx", "tag_id", "release_id"),
+    schema=SCHEMA,
+)
+
 franchises = Table(
     "franchises",
     metadata,
     Column("franchise_id", Id, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
+    Column("parent_franchise_id", Id, ForeignKey("catalog.franchises.franchise_id"), index=True),
+    *_kept(),
     schema=SCHEMA,
 )
 
