@@ -14,7 +14,7 @@ from adapters.postgres.catalog.items import ITEMS
 from adapters.postgres.catalog.store import PostgresCatalog
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Bell
-from domain.catalog.kinds import RELEASE
+from domain.catalog.kinds import KINDS, RELEASE
 from domain.catalog.model import Release
 from domain.catalog.service import Catalog
 from domain.editing.model import Author
@@ -59,7 +59,7 @@ class Desk:
 @pytest.fixture
 def editing(database: Database) -> Editing:
     kept = partial(PostgresEditing, kept=ITEMS)
-    return Editing([RELEASE], begin=database.begins(kept), read=database.reads(kept))
+    return Editing(KINDS, begin=database.begins(kept), read=database.reads(kept))
 
 
 @pytest.fixture
