@@ -25,6 +25,7 @@ from adapters.postgres.catalog.store import PostgresCatalog
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Bell, Listener
 from adapters.postgres.media.uploads import PostgresUploads
+from adapters.postgres.operations import store as operations_store
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
 from adapters.redis.quotas import ValkeyQuotas
@@ -39,6 +40,7 @@ from ani.catalog.v1 import (
 )
 from ani.editing.v1 import change_set_service_pb2, editing_service_pb2, review_service_pb2
 from ani.media.v1 import attachment_service_pb2, upload_service_pb2
+from ani.operations.v1 import operation_service_pb2
 from ani.system.v1 import system_service_pb2
 from domain.catalog.kinds import KINDS
 from domain.catalog.service import Catalog
@@ -46,6 +48,7 @@ from domain.editing.change_sets import ChangeSets
 from domain.editing.service import Editing
 from domain.kernel import Unavailable
 from domain.media.uploads import Uploads
+from domain.operations.service import Operations
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.browsing_servicer import BrowsingServicer
 from server.catalog.demo import demo
@@ -55,6 +58,7 @@ from server.catalog.servicer import CatalogServicer
 from server.editing.servicer import ChangeSetServicer, EditingServicer, ReviewServicer
 from server.health import Health, Part
 from server.media.upload_servicer import AttachmentServicer, UploadServicer
+from server.operations.servicer import OperationServicer
 from server.pipeline import Pipeline
 from server.pipeline.audit import AuditTrail
 from server.pipeline.cache import AnswerCache
@@ -83,6 +87,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         review_service_pb2,
         upload_service_pb2,
         attachment_service_pb2,
+        operation_service_pb2,
         system_service_pb2,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
@@ -130,6 +135,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
             **_catalog(database, bell),
             **_editing(database),
             **_uploads(settings, database, stack),
+            **_operations(database, listener),
             "SystemService": SystemServicer(health, database.schema_revision),
         }
         for service in SERVICES:
@@ -174,6 +180,15 @@ def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> d
         images=images,
     )
     return {"UploadService": UploadServicer(uploads), "AttachmentService": AttachmentServicer(uploads)}
+
+
+def _operations(database: Database, listener: Listener) -> dict[str, object]:
+    """Return the servicers of long work by the names of their services."""
+    store = operations_store.PostgresOperations
+    operations = Operations(
+        begin=database.begins(store), read=database.reads(store), bell=listener.bell(operations_store.CHANNEL)
+    )
+    return {"OperationService": OperationServicer(operations)}
 
 
 async def _machinery(settings: Settings, process: str, database: Database, valkey: Valkey, stack: AsyncExitStack) -> Machinery:

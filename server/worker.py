@@ -73,7 +73,9 @@ async def work(shop: Workshop, *, threads: int, stopping: asyncio.Event) -> None
 
 
 def _parts(shop: Workshop) -> dict[str, Coroutine[Any, Any, None]]:
-    return {"listen": shop.listener.run(), "relay": shop.relay.run(), "schedule": shop.scheduler.run(), "look": _look(shop)}
+    operations = {f"operations-{number}": runner.run_forever() for number, runner in enumerate(shop.runners, 1)}
+    parts = {"listen": shop.listener.run(), "relay": shop.relay.run(), "schedule": shop.scheduler.run(), "look": _look(shop)}
+    return parts | operations
 
 
 async def _look(shop: Workshop) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
@@ -19,6 +21,8 @@ from adapters.postgres.catalog.items import ITEMS
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Listener
 from adapters.postgres.media.uploads import PostgresUploads
+from adapters.postgres.operations import store as operations_store
+from adapters.postgres.operations.store import PostgresOperations
 from adapters.postgres.outbox import CHANNEL, PostgresOutbox
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
@@ -26,8 +30,11 @@ from adapters.storage import LocalSpooling, storage_at
 from domain.catalog.kinds import KINDS
 from domain.editing.change_sets import ChangeSets
 from domain.editing.service import Editing
-from domain.kernel import Unavailable
+from domain.kernel import Unavailable, new_id
 from domain.media.uploads import Uploads
+from domain.operations.ports import Bell
+from domain.operations.ports import Job as OperationJob
+from domain.operations.runner import Runner
 from server.catalog import tasks as catalog
 from server.events.deliveries import Deliveries, Reaction
 from server.events.relay import Relay
@@ -40,10 +47,13 @@ log = logging.getLogger("ani.worker")
 # Jobs may take their time where calls may not.
 PATIENCE_SECONDS = 30.0
 WAIT_SECONDS = 5.0
-# Besides the deliveries: relay, scheduler, and what looks at the outbox.
-SPARE_CONNECTIONS = 3
+# Operations that a worker is at together.
+OPERATIONS = 2
+# Besides the deliveries: relay, scheduler, what looks at the outbox, and operations with their heartbeats.
+SPARE_CONNECTIONS = 3 + 2 * OPERATIONS
 KEPT = timedelta(days=7)
 PRUNED_AT_ONCE = 50_000
+OPERATIONS_KEPT = timedelta(days=30)
 
 
 class CacheUnavailable(Unavailable):
@@ -54,10 +64,12 @@ class CacheUnavailable(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a worker does: about events, and by the clock."""
+    """What a worker does: about events, by the clock, and when it takes long."""
 
     reactions: Sequence[Reaction]
     jobs: Sequence[Job] = ()
+    # By the kind of operation.
+    operations: Mapping[str, OperationJob] = field(default_factory=dict)
 
 
 Assignment = Callable[[Database, PostgresOutbox], Work]
@@ -72,6 +84,7 @@ class Workshop:
     listener: Listener
     relay: Relay
     scheduler: Scheduler
+    runners: Sequence[Runner]
 
 
 @asynccontextmanager
@@ -94,7 +107,21 @@ async def workshop(settings: Settings, assignment: Assignment | None = None) -> 
         listener = Listener(settings.database_url, application="ani-worker-listen")
         relay = Relay(outbox, broker, listener.bell(CHANNEL), deliveries.routes)
         scheduler = Scheduler(outbox, work.jobs, clock=lambda: datetime.now(UTC))
-        yield Workshop(outbox, broker, listener, relay, scheduler)
+        bell = listener.bell(operations_store.CHANNEL)
+        runners = [runner(database, work.operations, bell) for _ in range(OPERATIONS)]
+        yield Workshop(outbox, broker, listener, relay, scheduler, runners)
+
+
+def runner(database: Database, jobs: Mapping[str, OperationJob], bell: Bell) -> Runner:
+    """Return what does operations in this process."""
+    return Runner(
+        jobs,
+        begin=database.begins(PostgresOperations),
+        together=database.ambient,
+        bell=bell,
+        clock=lambda: datetime.now(UTC),
+        name=f"{socket.gethostname()}/{os.getpid()}/{new_id(at=datetime.now(UTC))[-8:]}",
+    )
 
 
 async def _own_work(settings: Settings, database: Database, outbox: PostgresOutbox, stack: AsyncExitStack) -> Work:
@@ -103,7 +130,8 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
     forget = _forgetting(database, valkey)
     uploads = _uploads(settings, database, stack)
     reactions = [*catalog.reactions(forget), *upload_tasks.reactions(uploads, forget)]
-    return Work(reactions, [*_jobs(outbox), _publishing(database), *upload_tasks.jobs(uploads, lambda: datetime.now(UTC))])
+    jobs = [*_jobs(outbox, database), _publishing(database), *upload_tasks.jobs(uploads, lambda: datetime.now(UTC))]
+    return Work(reactions, jobs)
 
 
 def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> Uploads:
@@ -148,9 +176,11 @@ def _publishing(database: Database) -> Job:
     return Job("publish", publish, every=timedelta(seconds=30))
 
 
-def _jobs(outbox: PostgresOutbox) -> list[Job]:
+def _jobs(outbox: PostgresOutbox, database: Database) -> list[Job]:
     async def prune(_tick: datetime) -> None:
         if count := await outbox.prune(keep=KEPT, limit=PRUNED_AT_ONCE):
             log.info("forgot %d events that were delivered before the last %d days", count, KEPT.days)
+        async with database.begins(PostgresOperations)() as operations:
+            await operations.prune(before=datetime.now(UTC) - OPERATIONS_KEPT, limit=PRUNED_AT_ONCE)
 
     return [Job("prune", prune, every=timedelta(hours=1), offset=timedelta(minutes=17))]

@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc
 from ani.media.v1 import attachment_service_pb2_grpc, upload_service_pb2_grpc
+from ani.operations.v1 import operation_service_pb2_grpc
 from ani.system.v1 import system_service_pb2_grpc
 from domain.kernel import Role
 from server import serve, wiring
@@ -53,6 +54,10 @@ class Served:
     @property
     def attachments(self) -> attachment_service_pb2_grpc.AttachmentServiceAsyncStub:
         return attachment_service_pb2_grpc.AttachmentServiceStub(self.channel)
+
+    @property
+    def operations(self) -> operation_service_pb2_grpc.OperationServiceAsyncStub:
+        return operation_service_pb2_grpc.OperationServiceStub(self.channel)
 
     @property
     def system(self) -> system_service_pb2_grpc.SystemServiceAsyncStub:

@@ -6,8 +6,9 @@ from adapters.postgres import platform
 from adapters.postgres.catalog import tables as catalog
 from adapters.postgres.editing import tables as editing
 from adapters.postgres.media import upload_tables as media
+from adapters.postgres.operations import tables as operations
 from adapters.postgres.schema import metadata
 
-SCHEMAS = {catalog.SCHEMA, editing.SCHEMA, media.SCHEMA, platform.SCHEMA}
+SCHEMAS = {catalog.SCHEMA, editing.SCHEMA, media.SCHEMA, operations.SCHEMA, platform.SCHEMA}
 # Each after those that it refers to.
 TABLES = metadata.sorted_tables

@@ -1,0 +1,1 @@
+"""The operations of all contexts, in a schema of their own."""
