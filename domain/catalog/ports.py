@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 
 from domain.catalog.filters import Filter, Value
 from domain.catalog.franchises import Franchise
-from domain.catalog.model import Change, Cursor, Genre, Provider, Release, Tag
+from domain.catalog.model import Change, Cursor, ExternalId, Genre, Provider, Release, Tag
+from domain.catalog.redirects import Redirect
 from domain.kernel import Event, Viewer
 
 
@@ -33,6 +34,12 @@ class CatalogStore(Protocol):
 
     async def release_by_external_id(self, provider: Provider, external_id: str) -> Release | None:
         """Return the release that has this id elsewhere."""
+
+    async def releases_by_external_ids(self, ids: Sequence[ExternalId]) -> list[Release]:
+        """Return the releases that have any of these ids elsewhere, in any order."""
+
+    async def redirects(self, ids: Sequence[ExternalId], number: int) -> list[Redirect]:
+        """Return the rules that speak of an episode of a title which goes by any of these ids elsewhere."""
 
     async def list_releases(
         self, wanted: Filter, viewer: Viewer, *, after: tuple[str | float, str] | None, limit: int

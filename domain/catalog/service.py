@@ -13,6 +13,7 @@ from domain.catalog.model import (
     Change,
     Cursor,
     CursorInvalid,
+    ExternalId,
     FranchiseNotFound,
     Genre,
     Provider,
@@ -22,6 +23,7 @@ from domain.catalog.model import (
     Tag,
 )
 from domain.catalog.ports import CatalogStore, ChangeBell
+from domain.catalog.redirects import MappedEpisode, chosen
 from domain.kernel import Begin, Page, Viewer
 from domain.paging import PageTokenInvalid, place_token, place_values, valid_id
 from domain.visibility import Sight, sight
@@ -51,6 +53,20 @@ class Catalog:
             release = await store.release_by_external_id(provider, external_id)
         return _shown(release, f"{provider.name} {external_id}", viewer)
 
+    async def map_episode(self, known_as: ExternalId, number: int, *, viewer: Viewer) -> MappedEpisode:
+        """Return where an episode is found that goes by a number elsewhere. Raises ReleaseNotFound and ReleaseBlocked."""
+        async with self._read() as store:
+            release = await store.release_by_external_id(known_as.provider, known_as.external_id)
+            # The other ids of a hidden release are not looked at: they would tell of it.
+            own = release.external_ids if release and _visible(release, viewer) else ()
+            redirect = chosen(await store.redirects([known_as, *own], number))
+            if redirect is None:
+                here = _shown(release, f"{known_as.provider.name} {known_as.external_id}", viewer)
+                return MappedEpisode(here.external_ids, number, redirected=False, release=here)
+            found = [one for one in await store.releases_by_external_ids(redirect.targets) if _visible(one, viewer)]
+        first = next((one for target in redirect.targets for one in found if target in one.external_ids), None)
+        return MappedEpisode(redirect.targets, redirect.number(number), redirected=True, release=first)
+
     async def get_random_release(self, *, viewer: Viewer) -> Release:
         """Return any release. Raises CatalogEmpty."""
         async with self._read() as store:
@@ -63,7 +79,7 @@ class Catalog:
         """Return what there is in the order asked for, and the ids that gave nothing."""
         async with self._read() as store:
             found = await store.releases(release_ids)
-        visible = {r.release_id: r for r in found if sight(r.terms, viewer) is Sight.VISIBLE}
+        visible = {r.release_id: r for r in found if _visible(r, viewer)}
         return [visible[i] for i in release_ids if i in visible], [i for i in release_ids if i not in visible]
 
     async def list_releases(self, wanted: Filter, page: Page, *, viewer: Viewer) -> tuple[list[Release], str]:
@@ -99,7 +115,7 @@ class Catalog:
             if franchise is None:
                 raise FranchiseNotFound(franchise=franchise_id)
             found = {release.release_id: release for release in await store.releases(franchise.release_ids)}
-            members = [found[i] for i in franchise.release_ids if i in found and sight(found[i].terms, viewer) is Sight.VISIBLE]
+            members = [found[i] for i in franchise.release_ids if i in found and _visible(found[i], viewer)]
             seconds = await store.seconds([release.release_id for release in members])
         return FranchiseView(franchise, tuple(members), totals(members, seconds))
 
@@ -171,6 +187,10 @@ def totals(members: Sequence[Release], seconds: int) -> Totals:
     )
 
 
+def _visible(release: Release, viewer: Viewer) -> bool:
+    return sight(release.terms, viewer) is Sight.VISIBLE
+
+
 def _shown(release: Release | None, named: str, viewer: Viewer) -> Release:
     """Return a release that the viewer may see.
 
@@ -204,7 +224,7 @@ def _place(token: str, wanted: Filter) -> tuple[str | float, str] | None:
 def _as_seen(change: Change, viewer: Viewer) -> Change | None:
     """Show a change as the viewer may see it: what left the viewer's sight is gone, what never was in it is not mentioned."""
     release = change.release
-    if release is None or sight(release.terms, viewer) is Sight.VISIBLE:
+    if release is None or _visible(release, viewer):
         return change
     if release.publish_time is None:
         return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ani.catalog.v1 import browsing_service_pb2 as pb
-from domain.catalog.model import Provider
+from domain.catalog.model import ExternalId, Provider
 from domain.catalog.service import Catalog
 from domain.kernel import Page
-from server.catalog.group_mapping import filter_values_to_pb, franchise_to_pb, franchise_view_to_pb, tag_to_pb
+from server.catalog.group_mapping import filter_values_to_pb, franchise_to_pb, franchise_view_to_pb, mapped_episode_to_pb, tag_to_pb
 from server.catalog.mapping import release_to_pb
 from server.pipeline.call import Call
 
@@ -20,6 +20,10 @@ class BrowsingServicer:
     async def LookupRelease(self, request: pb.LookupReleaseRequest, call: Call) -> pb.LookupReleaseResponse:
         release = await self._catalog.lookup_release(Provider(request.provider), request.external_id, viewer=call.viewer)
         return pb.LookupReleaseResponse(release=release_to_pb(release))
+
+    async def MapEpisode(self, request: pb.MapEpisodeRequest, call: Call) -> pb.MapEpisodeResponse:
+        known_as = ExternalId(Provider(request.provider), request.external_id)
+        return mapped_episode_to_pb(await self._catalog.map_episode(known_as, request.episode_number, viewer=call.viewer))
 
     async def GetRandomRelease(self, request: pb.GetRandomReleaseRequest, call: Call) -> pb.GetRandomReleaseResponse:
         return pb.GetRandomReleaseResponse(release=release_to_pb(await self._catalog.get_random_release(viewer=call.viewer)))

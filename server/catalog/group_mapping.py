@@ -12,6 +12,7 @@ from ani.catalog.v1 import franchise_pb2, genre_pb2, release_pb2, tag_pb2
 from domain.catalog.filters import Value
 from domain.catalog.franchises import FRANCHISE_FIELDS, GROUP_FIELDS, Franchise, GenreEntry, TagEntry
 from domain.catalog.model import Kind, Season, Status, Tag
+from domain.catalog.redirects import MappedEpisode
 from domain.catalog.service import FranchiseView
 from domain.kernel import new_id
 from server.catalog.mapping import AGE_RATINGS, FieldNotWritable, release_to_pb
@@ -29,6 +30,15 @@ LABELS: dict[str, Any] = {
     "season": lambda number: Season(number).name.capitalize(),
     "age_rating": lambda number: f"{number}+",
 }
+
+
+def mapped_episode_to_pb(mapped: MappedEpisode) -> browsing_pb.MapEpisodeResponse:
+    return browsing_pb.MapEpisodeResponse(
+        external_ids=[{"provider": one.provider, "external_id": one.external_id} for one in mapped.external_ids],  # type: ignore[misc]
+        episode_number=mapped.number,
+        redirected=mapped.redirected,
+        release=release_to_pb(mapped.release) if mapped.release else None,
+    )
 
 
 def tag_to_pb(tag: Tag) -> tag_pb2.Tag:

@@ -59,6 +59,9 @@ requests: dict[str, st.SearchStrategy[Any]] = {
     "LookupRelease": st.just(
         browsing_pb.LookupReleaseRequest(provider=release_facts_pb2.EXTERNAL_ID_PROVIDER_MAL, external_id="1")
     ),
+    "MapEpisode": st.just(
+        browsing_pb.MapEpisodeRequest(provider=release_facts_pb2.EXTERNAL_ID_PROVIDER_MAL, external_id="1", episode_number=1)
+    ),
     "ListFilterValues": st.just(browsing_pb.ListFilterValuesRequest()),
     "ListTags": st.just(browsing_pb.ListTagsRequest()),
     "GetFranchise": st.builds(browsing_pb.GetFranchiseRequest, franchise_id=st.sampled_from([FRANCHISE_ID, IDS[0]])),

@@ -139,6 +139,15 @@ BY_EXTERNAL_ID = Statement(
         .scalar_subquery()
     )
 )
+_named = func.unnest(bindparam("providers", type_=ARRAY(SmallInteger)), bindparam("external_ids", type_=ARRAY(Text)))
+NAMED = select(_named.table_valued("provider", "external_id").render_derived())
+BY_EXTERNAL_IDS = Statement(
+    WHOLE.where(
+        releases.c.release_id.in_(
+            select(external_ids.c.release_id).where(tuple_(external_ids.c.provider, external_ids.c.external_id).in_(NAMED))
+        )
+    )
+)
 CLEAR_GENRES = Statement(delete(release_genres).where(release_genres.c.release_id == bindparam("release_id", type_=Id)))
 ADD_GENRES = Statement(
     insert(release_genres)

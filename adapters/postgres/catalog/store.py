@@ -14,6 +14,7 @@ from adapters.postgres.catalog import statements as sql
 from adapters.postgres.catalog.browsing import SECONDS, filter_values, random_release
 from adapters.postgres.catalog.groups import Franchises
 from adapters.postgres.catalog.listing import KEYS, listing, values, viewing
+from adapters.postgres.catalog.redirects import PostgresRedirects
 from adapters.postgres.payload import plain
 from domain.catalog.filters import Filter, Key, Value
 from domain.catalog.franchises import Franchise
@@ -44,6 +45,7 @@ from domain.catalog.model import (
     WeeklySlot,
 )
 from domain.catalog.ports import Listed
+from domain.catalog.redirects import Redirect
 from domain.kernel import Event, Viewer
 from domain.visibility import Publication
 
@@ -79,6 +81,13 @@ class PostgresCatalog:
     async def release_by_external_id(self, provider: Provider, external_id: str) -> Release | None:
         row = await sql.BY_EXTERNAL_ID.fetchrow(self._connection, provider=provider, external_id=external_id)
         return _release(row) if row else None
+
+    async def releases_by_external_ids(self, ids: Sequence[ExternalId]) -> list[Release]:
+        named = {"providers": [one.provider for one in ids], "external_ids": [one.external_id for one in ids]}
+        return [_release(row) for row in await sql.BY_EXTERNAL_IDS.fetch(self._connection, **named)]
+
+    async def redirects(self, ids: Sequence[ExternalId], number: int) -> list[Redirect]:
+        return await PostgresRedirects(self._connection).redirects(ids, number)
 
     async def list_releases(
         self, wanted: Filter, viewer: Viewer, *, after: tuple[str | float, str] | None, limit: int

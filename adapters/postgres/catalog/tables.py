@@ -186,6 +186,22 @@ episodes = Table(
     schema=SCHEMA,
 )
 
+# Rules of episode numbers elsewhere, one row for each provider that knows a rule's first title.
+episode_redirects = Table(
+    "episode_redirects",
+    metadata,
+    Column("provider", SmallInteger, primary_key=True, autoincrement=False),
+    Column("external_id", Text, primary_key=True),
+    Column("first_number", Integer, primary_key=True, autoincrement=False),
+    # The largest number there is where the range is not known to end.
+    Column("last_number", Integer, primary_key=True, autoincrement=False),
+    # [{"provider": 1, "external_id": "…"}, …]
+    Column("targets", JSONB, nullable=False),
+    Column("target_first_number", Integer, nullable=False),
+    Column("target_last_number", Integer, nullable=False),
+    schema=SCHEMA,
+)
+
 # The change feed. Numbers are drawn before commits and so appear out of order: a reader takes what follows its place in
 # (xid, change_id) and has an xid below pg_snapshot_xmin(pg_current_snapshot()), under which nothing can appear any more.
 changes = Table(
