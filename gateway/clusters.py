@@ -23,6 +23,8 @@ def servers(upstreams: tuple[str, ...]) -> Config:
     return {
         "name": SERVERS,
         "type": "STATIC" if fixed else "STRICT_DNS",
+        # A name may stand for both; the servers of this project listen on IPv4 unless told otherwise.
+        "dns_lookup_family": "V4_PREFERRED",
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway import filters, replies, routes
 from gateway.clusters import INNER, address
 from gateway.contract import Method
-from gateway.settings import Gateway
+from gateway.settings import STDOUT, Gateway
 from gateway.xds import KILOBYTE, MEGABYTE, Config, extension, typed
 
 LARGEST_PAGE = 4 * MEGABYTE
@@ -134,12 +134,13 @@ def _access_log(gateway: Gateway) -> Config:
         "details": "%RESPONSE_CODE_DETAILS%",
         "flags": "%RESPONSE_FLAGS%",
     }
-    return extension(
-        "envoy.access_loggers.file",
-        "envoy.extensions.access_loggers.file.v3.FileAccessLog",
-        path=gateway.access_log,
-        log_format={"json_format": line},
-    )
+    form: Config = {"log_format": {"json_format": line}}
+    if gateway.access_log == STDOUT:
+        # Opened as a file it would be refused to a user other than the one who made the pipe, as containers have it.
+        kind = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
+        return extension("envoy.access_loggers.stdout", kind, **form)
+    kind = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    return extension("envoy.access_loggers.file", kind, path=gateway.access_log, **form)
 
 
 def _option(level: int, name: int, value: int) -> Config:

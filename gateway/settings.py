@@ -7,6 +7,8 @@ from pathlib import Path
 
 from gateway.contract import GEN
 
+STDOUT = "/dev/stdout"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
@@ -28,7 +30,7 @@ class Gateway:
     country_header: str = ""
     cors_origins: tuple[str, ...] = ()
     reflection: bool = True
-    access_log: str = "/dev/stdout"
+    access_log: str = STDOUT
     # The folder with the contract's descriptor sets.
     contract: Path = GEN
 

@@ -70,7 +70,9 @@ async def _examine(settings: Settings) -> int:
 def _machine(settings: Settings) -> Iterator[Finding]:
     yield Finding("settings", True, f"{settings.environment}, {settings.servers} servers")
     yield Finding("python", True, sys.version.split(" ", 1)[0])
-    unneeded = {"postgres": bool(settings.database_url), "valkey": bool(settings.redis_url and settings.broker_url)}
+    apart = bool(settings.redis_url and settings.broker_url)
+    # With its stores elsewhere, a machine may well be one of several, and the gateway on another.
+    unneeded = {"postgres": bool(settings.database_url), "valkey": apart, "envoy": apart and bool(settings.database_url)}
     for name, parts in PROGRAMS.items():
         yield _program(name, parts, unneeded=unneeded.get(name, False))
     if not settings.database_url:

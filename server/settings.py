@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 
 class SettingsRefused(ValueError):
@@ -163,6 +164,8 @@ class Settings:
                     faults.append(f"{variable} must be {setting.metadata['parse'].__doc__}")
         settings = cls(**values)
         faults += settings._unsafe(stores=stores)
+        if _lacks_user(settings.database_url, environment):
+            faults.append("DATABASE_URL must name a user, since this one has no name on this machine")
         if faults:
             raise SettingsRefused("\n".join(sorted(faults)))
         return settings
@@ -178,6 +181,17 @@ class Settings:
             "ANI_CORS_ORIGINS must not be * in production": "*" in self.cors_origins,
         }
         return [fault for fault, holds in needed.items() if holds]
+
+
+def _lacks_user(url: str, environment: Mapping[str, str]) -> bool:
+    """Tell whether nobody knows as whom to sign in to a database: containers may run as a number without a name."""
+    if not url or urlsplit(url).username or "user" in parse_qs(urlsplit(url).query) or environment.get("PGUSER"):
+        return False
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return True
+    return False
 
 
 def example() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
@@ -41,6 +42,23 @@ class TestRead:
     def test_wants_production_to_be_safe(self) -> None:
         with pytest.raises(SettingsRefused, match="ANI_REFLECTION must be off in production"):
             Settings.read({"ANI_ENVIRONMENT": "production"})
+
+    @pytest.mark.parametrize(
+        ("url", "known", "refused"),
+        [
+            ("postgresql://db/ani", {}, True),
+            ("postgresql://ani@db/ani", {}, False),
+            ("postgresql://db/ani?user=ani", {}, False),
+            ("postgresql://db/ani", {"PGUSER": "ani"}, False),
+        ],
+    )
+    def test_asks_for_a_user_where_the_process_has_no_name(
+        self, monkeypatch: pytest.MonkeyPatch, url: str, known: dict[str, str], refused: bool
+    ) -> None:
+        monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)
+
+        with pytest.raises(SettingsRefused, match="DATABASE_URL must name a user") if refused else nullcontext():
+            Settings.read({"DATABASE_URL": url, **known})
 
     def test_asks_the_gateway_for_no_database_and_no_keys(self) -> None:
         settings = Settings.read({"ANI_ENVIRONMENT": "production", "ANI_REFLECTION": "off"}, stores=False)

@@ -181,8 +181,8 @@ class TestGateway:
             ("POST", "/v1/releases/bebop", "DELETE, GET, PATCH"),
             ("PUT", "/v1/releases", "GET, POST"),
             ("DELETE", "/v1/releases:watch", "GET"),
-            ("TRACE", "/v1/genres", "GET"),
-            ("OPTIONS", "/v1/genres", "GET"),
+            ("TRACE", "/v1/filters", "GET"),
+            ("OPTIONS", "/v1/genres", "GET, POST"),
         ],
     )
     async def test_names_the_verbs_that_a_path_takes(self, http: httpx.AsyncClient, verb: str, path: str, allowed: str) -> None:

@@ -268,7 +268,7 @@ class TestServers:
         async with httpx.AsyncClient(base_url=running.url) as client:
             await asyncio.gather(
                 client.get("/nothing"),
-                client.post("/v1/genres"),
+                client.post("/v1/filters"),
                 client.get("/v1/genres?bogus=1"),
                 client.get("/v1/genres", headers={"x_bad": "1"}),
             )
