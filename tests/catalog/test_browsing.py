@@ -39,8 +39,9 @@ from domain.editing.service import Editing
 from domain.kernel import Page, new_id
 from domain.paging import PageTokenInvalid, place_token
 from domain.visibility import Publication
-from tests.builders import GUEST, NOON, a_draft, a_release, a_viewer
+from tests.builders import GUEST, NOON, a_draft, a_release, a_viewer, an_editor
 from tests.catalog.conftest import AUTHOR, Desk
+from tests.waiting import until
 
 FACTS = {
     "synonyms": (Title("en", "Wind Song"), Title("en", "Songs of Wind")),
@@ -278,6 +279,12 @@ class TestListChanges:
         none, start, _ = await catalog.list_changes("", size=2, viewer=GUEST)
         made = [(await admin.create_release(a_release()))[0].release_id for _ in range(3)]
         await admin.create_release(a_draft())
+
+        async def four_are_there() -> bool:
+            return len((await catalog.list_changes(start, size=100, viewer=an_editor()))[0]) == 4
+
+        # The feed waits for every transaction that began before, also those of other tests' databases.
+        await until(four_are_there)
 
         first, middle, more = await catalog.list_changes(start, size=2, viewer=GUEST)
         rest, end, _ = await catalog.list_changes(middle, size=2, viewer=GUEST)

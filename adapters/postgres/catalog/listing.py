@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -21,6 +22,7 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
@@ -49,6 +51,12 @@ NARROWING: dict[str, ColumnElement[bool]] = {
     "studio": releases.c.studios.contains(cast(array([bindparam("studio", type_=Text)]), ARRAY(Text))),
     "voice_team": releases.c.voice_teams.contains(cast(array([bindparam("voice_team", type_=Text)]), ARRAY(Text))),
 }
+# As few as are soon sorted. A genre or tag that more releases carry fills a page before long wherever a list begins.
+FEW = 400
+FEW_OF_THEM: ColumnElement[int] = literal_column(str(FEW), Integer)
+# Of how many genres and tags it is seen whether few releases carry them.
+LOOKED_AT = 3
+LIMIT = bindparam("limit", type_=Integer)
 
 
 def visible(*, viewer_sees_drafts: bool) -> list[ColumnElement[bool]]:
@@ -85,42 +93,57 @@ def values(wanted: Filter, *, viewer: Viewer, limit: int) -> dict[str, Any]:
     return {**narrowed, **genres, **tags, **viewing(viewer), "limit": limit}
 
 
-@cache
+# Clients choose among more shapes than there is memory for.
+@lru_cache(maxsize=512)
 def _listing(
     genre_count: int, tag_count: int, narrowed: tuple[str, ...], order: Order, *, viewer_sees_drafts: bool, goes_on: bool
 ) -> Statement:
     key, kind = KEYS[order.key]
-    query = WHOLE.add_columns(key) if key.computed is not None else WHOLE
-    query = query.where(*visible(viewer_sees_drafts=viewer_sees_drafts), *(NARROWING[name] for name in narrowed))
-    query = query.where(*(_carries_genre(number) for number in range(genre_count)))
-    query = query.where(*(_carries_tag(number) for number in range(tag_count)))
+    conditions = [*visible(viewer_sees_drafts=viewer_sees_drafts), *(NARROWING[name] for name in narrowed)]
     if goes_on:
         place = tuple_(bindparam("after_key", type_=kind), bindparam("after_id", type_=Id))
         here = tuple_(key, releases.c.release_id)
-        query = query.where(here < place if order.descending else here > place)
-    sides = (key, releases.c.release_id)
-    query = query.order_by(*(side.desc() if order.descending else side.asc() for side in sides))
-    return Statement(query.limit(bindparam("limit", type_=Integer)))
+        conditions.append(here < place if order.descending else here > place)
+    ordered = [side.desc() if order.descending else side.asc() for side in (key, releases.c.release_id)]
+    query = (WHOLE.add_columns(key) if key.computed is not None else WHOLE).order_by(*ordered)
+    carrying = [_carrying("tag", number) for number in range(tag_count)]
+    carrying += [_carrying("genre", number) for number in range(genre_count)]
+    if not carrying:
+        return Statement(query.where(*conditions).limit(LIMIT))
+    return Statement(query.where(releases.c.release_id.in_(_carried(carrying, conditions, ordered))))
 
 
-def _carries_genre(number: int) -> ColumnElement[bool]:
-    """Tell whether a release carries a genre that is named by its id, or by its name in lower case."""
-    name = bindparam(f"genre_{number}", type_=Text)
-    found = select(genres.c.genre_id).where(or_(genres.c.genre_id == name, func.lower(genres.c.name) == name))
-    here = select(release_genres.c.release_id).where(
-        release_genres.c.release_id == releases.c.release_id, release_genres.c.genre_id == _one(found)
-    )
-    return here.exists()
+def _carried(
+    carrying: Sequence[Select[Any]], conditions: Sequence[ColumnElement[bool]], ordered: Sequence[ColumnElement[Any]]
+) -> Select[Any]:
+    """Find the page of releases that carry all that is wanted.
+
+    Where few releases carry one of these, it begins with them; where all are common, it goes along the list's order, along
+    which a page is soon full. PostgreSQL cannot choose so by itself, since it plans for all values at once; what the counts
+    rule out is not carried out.
+    """
+    some = [one.limit(literal_column(str(FEW + 1))).cte(f"some_{number}") for number, one in enumerate(carrying[:LOOKED_AT])]
+    counts = [select(func.count()).select_from(one).scalar_subquery() for one in some]
+    few, many = [count <= FEW_OF_THEM for count in counts], [count > FEW_OF_THEM for count in counts]
+    present = [releases.c.delete_time.is_(None), *conditions]
+    here = [one.where(one.selected_columns[0] == releases.c.release_id).exists() for one in carrying]
+    roads = [
+        select(releases.c.release_id)
+        .select_from(one.join(releases, releases.c.release_id == one.c.release_id))
+        .where(*many[:number], few[number], *present, *here[:number], *here[number + 1 :])
+        for number, one in enumerate(some)
+    ]
+    roads.append(select(releases.c.release_id).where(*many, *present, *here))
+    pages = [road.order_by(*ordered).limit(LIMIT).subquery(f"page_{number}") for number, road in enumerate(roads)]
+    return select(union_all(*(select(page.c.release_id) for page in pages)).subquery("found").c.release_id)
 
 
-def _carries_tag(number: int) -> ColumnElement[bool]:
-    name = bindparam(f"tag_{number}", type_=Text)
-    found = select(tags.c.tag_id).where(or_(tags.c.tag_id == name, func.lower(tags.c.name) == name))
-    here = select(release_tags.c.release_id).where(
-        release_tags.c.release_id == releases.c.release_id, release_tags.c.tag_id == _one(found)
-    )
-    return here.exists()
-
-
-def _one(query: Select[Any]) -> Any:
-    return query.limit(literal_column("1")).scalar_subquery()
+def _carrying(what: str, number: int) -> Select[Any]:
+    """Find the releases that carry a genre or tag, which is named by its id, or by its name in lower case."""
+    named, carriers, column = {
+        "genre": (genres, release_genres, "genre_id"),
+        "tag": (tags, release_tags, "tag_id"),
+    }[what]
+    name = bindparam(f"{what}_{number}", type_=Text)
+    found = select(named.c[column]).where(or_(named.c[column] == name, func.lower(named.c.name) == name))
+    return select(carriers.c.release_id).where(carriers.c[column] == found.limit(literal_column("1")).scalar_subquery())
