@@ -100,6 +100,10 @@ class Settings:
         _url("s3"),
         "S3 store of uploaded files, as s3://BUCKET/PREFIX?endpoint=URL; keys in AWS_ variables; empty means files/ in ANI_DATA",
     )
+    promo_hosts: tuple[str, ...] = _setting(
+        "ANI_PROMO_HOSTS", (), _words, "hosts that promos and ad tags may lead to, and all below them; empty means none"
+    )
+    vast: bool = _setting("ANI_VAST", False, _switch, "whether ad tags are served to players")
     servers: int = _setting("ANI_SERVERS", 2, _whole(1, 64), "gRPC server processes of `ani up` and `ani serve`")
     listen: str = _setting(
         "ANI_LISTEN", "127.0.0.1:50051", _text, "first address of `ani serve`; each further process takes the next port"

@@ -24,6 +24,7 @@ from adapters.postgres.catalog.statements import CHANNEL
 from adapters.postgres.catalog.store import PostgresCatalog
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Bell, Listener
+from adapters.postgres.media import promos as promo_store
 from adapters.postgres.media.uploads import PostgresUploads
 from adapters.postgres.operations import store as operations_store
 from adapters.redis import Valkey
@@ -39,7 +40,7 @@ from ani.catalog.v1 import (
     taxonomy_admin_service_pb2,
 )
 from ani.editing.v1 import change_set_service_pb2, editing_service_pb2, review_service_pb2
-from ani.media.v1 import attachment_service_pb2, upload_service_pb2
+from ani.media.v1 import attachment_service_pb2, promo_admin_service_pb2, promo_service_pb2, upload_service_pb2
 from ani.operations.v1 import operation_service_pb2
 from ani.system.v1 import system_service_pb2
 from domain.catalog.kinds import KINDS
@@ -47,8 +48,11 @@ from domain.catalog.service import Catalog
 from domain.editing.change_sets import ChangeSets
 from domain.editing.service import Editing
 from domain.kernel import Unavailable
+from domain.media.promos import Hosts, PromoEventsBusy, promo_kind
+from domain.media.promotion import Promos
 from domain.media.uploads import Uploads
 from domain.operations.service import Operations
+from server.batching import Batches
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.browsing_servicer import BrowsingServicer
 from server.catalog.demo import demo
@@ -57,6 +61,7 @@ from server.catalog.group_admin_servicer import FranchiseAdminServicer, Taxonomy
 from server.catalog.servicer import CatalogServicer
 from server.editing.servicer import ChangeSetServicer, EditingServicer, ReviewServicer
 from server.health import Health, Part
+from server.media.promo_servicer import PromoAdminServicer, PromoServicer
 from server.media.upload_servicer import AttachmentServicer, UploadServicer
 from server.operations.servicer import OperationServicer
 from server.pipeline import Pipeline
@@ -87,6 +92,8 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         review_service_pb2,
         upload_service_pb2,
         attachment_service_pb2,
+        promo_service_pb2,
+        promo_admin_service_pb2,
         operation_service_pb2,
         system_service_pb2,
     )
@@ -133,7 +140,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         pipeline = Pipeline(machinery)
         servicers = {
             **_catalog(database, bell),
-            **_editing(database),
+            **_editing(settings, database, stack),
             **_uploads(settings, database, stack),
             **_operations(database, listener),
             "SystemService": SystemServicer(health, database.schema_revision),
@@ -152,13 +159,17 @@ def _catalog(database: Database, bell: Bell) -> dict[str, object]:
     return {"CatalogService": CatalogServicer(catalog), "BrowsingService": BrowsingServicer(catalog)}
 
 
-def _editing(database: Database) -> dict[str, object]:
+def _editing(settings: Settings, database: Database, stack: AsyncExitStack) -> dict[str, object]:
     """Return the servicers of editors by the names of their services."""
-    kept = partial(PostgresEditing, kept=ITEMS)
+    promo = promo_kind(Hosts(settings.promo_hosts))
+    kept = partial(PostgresEditing, kept={**ITEMS, **promo_store.ITEMS})
     begin, read = database.begins(kept), database.reads(kept)
-    editing = Editing(KINDS, begin=begin, read=read)
+    editing = Editing([*KINDS, promo], begin=begin, read=read)
     change_sets = ChangeSets(editing, begin=begin, read=read)
+    promos = _promos(settings, database, stack)
     return {
+        "PromoService": PromoServicer(promos),
+        "PromoAdminService": PromoAdminServicer(editing, promo, promos),
         "CatalogAdminService": CatalogAdminServicer(editing),
         "TaxonomyAdminService": TaxonomyAdminServicer(editing),
         "FranchiseAdminService": FranchiseAdminServicer(editing),
@@ -166,6 +177,14 @@ def _editing(database: Database) -> dict[str, object]:
         "ChangeSetService": ChangeSetServicer(change_sets, EDITS),
         "ReviewService": ReviewServicer(change_sets),
     }
+
+
+def _promos(settings: Settings, database: Database, stack: AsyncExitStack) -> Promos:
+    begin, read = database.begins(promo_store.PostgresPromos), database.reads(promo_store.PostgresPromos)
+    promos = Promos(begin=begin, read=read, hosts=Hosts(settings.promo_hosts), serves_vast=settings.vast)
+    batches = Batches(promos.write_occurrences, busy=lambda: PromoEventsBusy(retry_after=2))
+    stack.push_async_callback(batches.close)
+    return Promos(begin=begin, read=read, hosts=Hosts(settings.promo_hosts), serves_vast=settings.vast, write=batches.add)
 
 
 def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> dict[str, object]:
@@ -185,9 +204,7 @@ def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> d
 def _operations(database: Database, listener: Listener) -> dict[str, object]:
     """Return the servicers of long work by the names of their services."""
     store = operations_store.PostgresOperations
-    operations = Operations(
-        begin=database.begins(store), read=database.reads(store), bell=listener.bell(operations_store.CHANNEL)
-    )
+    operations = Operations(begin=database.begins(store), read=database.reads(store), bell=listener.bell(operations_store.CHANNEL))
     return {"OperationService": OperationServicer(operations)}
 
 

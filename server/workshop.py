@@ -20,6 +20,7 @@ from adapters.postgres import Database
 from adapters.postgres.catalog.items import ITEMS
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Listener
+from adapters.postgres.media import promos as promo_store
 from adapters.postgres.media.uploads import PostgresUploads
 from adapters.postgres.operations import store as operations_store
 from adapters.postgres.operations.store import PostgresOperations
@@ -31,6 +32,8 @@ from domain.catalog.kinds import KINDS
 from domain.editing.change_sets import ChangeSets
 from domain.editing.service import Editing
 from domain.kernel import Unavailable, new_id
+from domain.media.promos import Hosts, promo_kind
+from domain.media.promotion import Promos
 from domain.media.uploads import Uploads
 from domain.operations.ports import Bell
 from domain.operations.ports import Job as OperationJob
@@ -39,7 +42,7 @@ from server.catalog import tasks as catalog
 from server.events.deliveries import Deliveries, Reaction
 from server.events.relay import Relay
 from server.events.scheduler import Job, Scheduler
-from server.media import upload_tasks
+from server.media import promo_tasks, upload_tasks
 from server.settings import Settings
 
 log = logging.getLogger("ani.worker")
@@ -129,8 +132,13 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
     stack.push_async_callback(valkey.close)
     forget = _forgetting(database, valkey)
     uploads = _uploads(settings, database, stack)
-    reactions = [*catalog.reactions(forget), *upload_tasks.reactions(uploads, forget)]
-    jobs = [*_jobs(outbox, database), _publishing(database), *upload_tasks.jobs(uploads, lambda: datetime.now(UTC))]
+    reactions = [*catalog.reactions(forget), *upload_tasks.reactions(uploads, forget), *promo_tasks.reactions(forget)]
+    jobs = [
+        *_jobs(outbox, database),
+        _publishing(settings, database),
+        *upload_tasks.jobs(uploads, _now),
+        *promo_tasks.jobs(_promos(settings, database), _now),
+    ]
     return Work(reactions, jobs)
 
 
@@ -144,6 +152,15 @@ def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> U
         spool=LocalSpooling(Path(tempfile.gettempdir())),
         images=images,
     )
+
+
+def _promos(settings: Settings, database: Database) -> Promos:
+    begin, read = database.begins(promo_store.PostgresPromos), database.reads(promo_store.PostgresPromos)
+    return Promos(begin=begin, read=read, hosts=Hosts(settings.promo_hosts), serves_vast=settings.vast)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _forgetting(database: Database, valkey: Valkey) -> Callable[[Iterable[str]], Awaitable[None]]:
@@ -160,11 +177,13 @@ def _forgetting(database: Database, valkey: Valkey) -> Callable[[Iterable[str]],
     return forget
 
 
-def _publishing(database: Database) -> Job:
+def _publishing(settings: Settings, database: Database) -> Job:
     """Return the job that publishes change sets at their time."""
-    kept = partial(PostgresEditing, kept=ITEMS)
+    kept = partial(PostgresEditing, kept={**ITEMS, **promo_store.ITEMS})
     begin, read = database.begins(kept), database.reads(kept)
-    change_sets = ChangeSets(Editing(KINDS, begin=begin, read=read), begin=begin, read=read)
+    change_sets = ChangeSets(
+        Editing([*KINDS, promo_kind(Hosts(settings.promo_hosts))], begin=begin, read=read), begin=begin, read=read
+    )
 
     async def publish(_tick: datetime) -> None:
         for change_set_id, refusal in await change_sets.publish_due(at=datetime.now(UTC)):

@@ -15,7 +15,12 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc
-from ani.media.v1 import attachment_service_pb2_grpc, upload_service_pb2_grpc
+from ani.media.v1 import (
+    attachment_service_pb2_grpc,
+    promo_admin_service_pb2_grpc,
+    promo_service_pb2_grpc,
+    upload_service_pb2_grpc,
+)
 from ani.operations.v1 import operation_service_pb2_grpc
 from ani.system.v1 import system_service_pb2_grpc
 from domain.kernel import Role
@@ -58,6 +63,14 @@ class Served:
     @property
     def operations(self) -> operation_service_pb2_grpc.OperationServiceAsyncStub:
         return operation_service_pb2_grpc.OperationServiceStub(self.channel)
+
+    @property
+    def promos(self) -> promo_service_pb2_grpc.PromoServiceAsyncStub:
+        return promo_service_pb2_grpc.PromoServiceStub(self.channel)
+
+    @property
+    def promo_admin(self) -> promo_admin_service_pb2_grpc.PromoAdminServiceAsyncStub:
+        return promo_admin_service_pb2_grpc.PromoAdminServiceStub(self.channel)
 
     @property
     def system(self) -> system_service_pb2_grpc.SystemServiceAsyncStub:

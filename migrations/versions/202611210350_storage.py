@@ -56,7 +56,6 @@ STATEMENTS = (
         erid text NOT NULL,
         enabled boolean NOT NULL,
         version bigint NOT NULL,
-        creation_digest bytea NOT NULL,
         create_time timestamptz NOT NULL,
         update_time timestamptz NOT NULL,
         delete_time timestamptz,

@@ -1,8 +1,9 @@
-"""Uploads over the real store, storage and image program, and a catalog to attach files to."""
+"""Uploads and promos over the real store, storage and image program, and a catalog that they belong to."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,14 @@ import pytest
 from adapters.images import ChildImages
 from adapters.postgres import Database, bare
 from adapters.postgres.catalog.store import PostgresCatalog
+from adapters.postgres.editing.store import PostgresEditing
+from adapters.postgres.media.promos import ITEMS, PostgresPromos
 from adapters.postgres.media.uploads import PostgresUploads
 from adapters.storage import LocalSpooling, LocalStorage
 from domain.catalog.model import Release
+from domain.editing.service import Editing
+from domain.media.promos import Hosts, promo_kind
+from domain.media.promotion import Promos
 from domain.media.uploads import Uploads
 
 
@@ -45,3 +51,19 @@ async def event_names(database: Database) -> list[str]:
     """Return the names of the events that were recorded, the oldest first."""
     async with database.reads(bare)() as connection:
         return [row["name"] for row in await connection.fetch("SELECT name FROM platform.events ORDER BY record_time, event_id")]
+
+
+HOSTS = Hosts(("shop.example", "ads.example.org"))
+PROMO = promo_kind(HOSTS)
+
+
+@pytest.fixture
+def promos(database: Database) -> Promos:
+    begin, read = database.begins(PostgresPromos), database.reads(PostgresPromos)
+    return Promos(begin=begin, read=read, hosts=HOSTS, serves_vast=True)
+
+
+@pytest.fixture
+def editing(database: Database) -> Editing:
+    kept = partial(PostgresEditing, kept=ITEMS)
+    return Editing([PROMO], begin=database.begins(kept), read=database.reads(kept))

@@ -24,7 +24,9 @@ from ani.catalog.v1 import (
     release_pb2,
 )
 from ani.media.v1 import attachment_service_pb2 as attachment_pb
-from ani.media.v1 import upload_pb2
+from ani.media.v1 import promo_admin_service_pb2 as promo_admin_pb
+from ani.media.v1 import promo_pb2, upload_pb2
+from ani.media.v1 import promo_service_pb2 as promo_pb
 from ani.media.v1 import upload_service_pb2 as upload_pb
 from domain.kernel import Role, new_id
 from server.pipeline.plan import plan
@@ -71,6 +73,8 @@ requests: dict[str, st.SearchStrategy[Any]] = {
         owner_kind=st.just(upload_pb2.OWNER_KIND_RELEASE),
         owner_ids=st.lists(st.sampled_from(IDS), min_size=1, unique=True),
     ),
+    "ListPromos": st.builds(promo_pb.ListPromosRequest, placement=st.sampled_from([1, 2])),
+    "GetVast": st.builds(promo_pb.GetVastRequest, placement=st.just(promo_pb2.PROMO_PLACEMENT_PRE_ROLL)),
     "GetImage": st.builds(upload_pb.GetImageRequest, file_id=st.sampled_from(FILES)),
 }
 asked = st.sampled_from(CACHED).flatmap(lambda method: st.tuples(st.just(method.name), requests[method.name]))
@@ -134,7 +138,14 @@ async def two(probe: Probe, start: Start, settings: Settings, token: Token) -> t
     await franchises.CreateFranchise(created, metadata=token(Role.EDITOR))
     for file_id, release_id in zip(FILES, IDS[1:], strict=False):
         await attach_poster(probe, file_id, release_id, token(Role.EDITOR))
+        await promote(probe, release_id, token(Role.EDITOR))
     return probe, await start(replace(settings, cache=False))
+
+
+async def promote(probe: Probe, release_id: str, metadata: Metadata) -> None:
+    promo = promo_pb2.Promo(title="Watch it", release_id=release_id, enabled=True)
+    promo.format, promo.placement = promo_pb2.PROMO_FORMAT_BANNER, promo_pb2.PROMO_PLACEMENT_HOME
+    await probe.served.promo_admin.CreatePromo(promo_admin_pb.CreatePromoRequest(promo=promo), metadata=metadata)
 
 
 async def attach_poster(probe: Probe, file_id: str, release_id: str, metadata: Metadata) -> None:

@@ -79,7 +79,6 @@ promos = Table(
     Column("erid", Text, nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("version", BigInteger, nullable=False),
-    Column("creation_digest", LargeBinary, nullable=False),
     Column("create_time", Moment, nullable=False),
     Column("update_time", Moment, nullable=False),
     Column("delete_time", Moment),
