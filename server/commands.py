@@ -42,6 +42,7 @@ async def _up(settings: Settings, demo: bool) -> int:
         print(f"the schema is at {newest}, the newest", flush=True)
     else:
         await migrate.upgrade(url, tell=_tell)
+    await migrate.forget_another_clusters_changes(url, tell=_tell)
     if demo:
         await _plant_demo(settings)
     return 0

@@ -60,6 +60,22 @@ async def upgrade(url: str, revision: str = "head", *, tell: Callable[[str], Non
     await _migrate(url, lambda config: command.upgrade(config, revision), tell)
 
 
+async def forget_another_clusters_changes(url: str, *, tell: Callable[[str], None] = log.info) -> None:
+    """Empty the change feed of what a backup brought along from another cluster.
+
+    Places in the feed are numbers of transactions. Those of the cluster that the backup was made of are ahead of this one's: they
+    would be shown once it catches up, between changes made long after them. Clients that hold such a place begin anew.
+    """
+    connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    try:
+        # The number of this transaction is drawn after it looks around: what it sees of its own cluster has a lower one.
+        count = int((await connection.execute("DELETE FROM catalog.changes WHERE xid > pg_current_xact_id()")).split()[1])
+    finally:
+        await connection.close()
+    if count:
+        tell(f"forgot {count} entries of the change feed, which another cluster had made")
+
+
 async def downgrade(url: str, revision: str, *, tell: Callable[[str], None] = log.info) -> None:
     """Undo what came after a revision; `base` undoes everything. Raises DatabaseUnavailable and MigrationBlocked."""
     from alembic import command

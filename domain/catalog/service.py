@@ -133,7 +133,7 @@ class Catalog:
     async def list_changes(self, cursor: str, *, size: int, viewer: Viewer) -> tuple[list[FeedMessage], str, bool]:
         """Return what changed after a cursor, where to go on, and whether there is more by now. Raises CursorInvalid."""
         async with self._read() as store:
-            place = _parse_cursor(cursor) or await store.present()
+            place = await _begin_at(store, _parse_cursor(cursor))
             changes = await store.changes(place, limit=size)
         shown = [FeedMessage(_format_cursor(c.cursor), seen) for c in changes if (seen := _as_seen(c, viewer))]
         following = changes[-1].cursor if changes else place
@@ -141,12 +141,13 @@ class Catalog:
 
     async def watch_releases(self, cursor: str, *, viewer: Viewer) -> AsyncGenerator[FeedMessage, None]:
         """Yield what changes, from a cursor on, and a message without a change when nothing did. Raises CursorInvalid."""
-        place = _parse_cursor(cursor)
+        known = _parse_cursor(cursor)
+        place: Cursor | None = None
         quiet = True
         while True:
             rings = self._bell.rings()
             async with self._read() as store:
-                place = place or await store.present()
+                place = place or await _begin_at(store, known)
                 changes = await store.changes(place, limit=FEED_BATCH)
             for change in changes:
                 place = change.cursor
@@ -229,6 +230,14 @@ def _as_seen(change: Change, viewer: Viewer) -> Change | None:
     if release.publish_time is None:
         return None
     return replace(change, release=None)
+
+
+async def _begin_at(store: CatalogStore, wanted: Cursor | None) -> Cursor:
+    """Return the place to go on from. One that is still to come was given out by a database that is no more."""
+    present = await store.present()
+    if wanted is not None and wanted.transaction > present.transaction:
+        raise CursorInvalid(field="cursor")
+    return wanted or present
 
 
 def _format_cursor(cursor: Cursor) -> str:
