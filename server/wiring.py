@@ -19,9 +19,12 @@ from adapters.images import ChildImages
 from adapters.postgres import Database, migrate
 from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.demo import plant
+from adapters.postgres.catalog.episodes import PostgresEpisodes
 from adapters.postgres.catalog.items import ITEMS
+from adapters.postgres.catalog.schedule import PostgresSchedule
 from adapters.postgres.catalog.statements import CHANNEL
 from adapters.postgres.catalog.store import PostgresCatalog
+from adapters.postgres.editing.dashboard import PostgresDashboard
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Bell, Listener
 from adapters.postgres.media import promos as promo_store
@@ -36,16 +39,23 @@ from ani.catalog.v1 import (
     browsing_service_pb2,
     catalog_admin_service_pb2,
     catalog_service_pb2,
+    episode_admin_service_pb2,
+    episode_service_pb2,
     franchise_admin_service_pb2,
+    schedule_admin_service_pb2,
+    schedule_service_pb2,
     taxonomy_admin_service_pb2,
 )
-from ani.editing.v1 import change_set_service_pb2, editing_service_pb2, review_service_pb2
+from ani.editing.v1 import change_set_service_pb2, dashboard_service_pb2, editing_service_pb2, review_service_pb2
 from ani.media.v1 import attachment_service_pb2, promo_admin_service_pb2, promo_service_pb2, upload_service_pb2
 from ani.operations.v1 import operation_service_pb2
 from ani.system.v1 import system_service_pb2
+from domain.catalog.episodes import Episodes
 from domain.catalog.kinds import KINDS
+from domain.catalog.schedule_service import Schedule
 from domain.catalog.service import Catalog
 from domain.editing.change_sets import ChangeSets
+from domain.editing.dashboard import Dashboard
 from domain.editing.service import Editing
 from domain.kernel import Unavailable
 from domain.media.promos import Hosts, PromoEventsBusy, promo_kind
@@ -57,9 +67,11 @@ from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.browsing_servicer import BrowsingServicer
 from server.catalog.demo import demo
 from server.catalog.edits import EDITS
+from server.catalog.episode_servicer import EpisodeAdminServicer, EpisodeServicer
 from server.catalog.group_admin_servicer import FranchiseAdminServicer, TaxonomyAdminServicer
+from server.catalog.schedule_servicer import ScheduleAdminServicer, ScheduleServicer
 from server.catalog.servicer import CatalogServicer
-from server.editing.servicer import ChangeSetServicer, EditingServicer, ReviewServicer
+from server.editing.servicer import ChangeSetServicer, DashboardServicer, EditingServicer, ReviewServicer
 from server.health import Health, Part
 from server.media.promo_servicer import PromoAdminServicer, PromoServicer
 from server.media.upload_servicer import AttachmentServicer, UploadServicer
@@ -90,11 +102,16 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         editing_service_pb2,
         change_set_service_pb2,
         review_service_pb2,
+        dashboard_service_pb2,
         upload_service_pb2,
         attachment_service_pb2,
         promo_service_pb2,
         promo_admin_service_pb2,
         operation_service_pb2,
+        episode_service_pb2,
+        episode_admin_service_pb2,
+        schedule_service_pb2,
+        schedule_admin_service_pb2,
         system_service_pb2,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
@@ -140,6 +157,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         pipeline = Pipeline(machinery)
         servicers = {
             **_catalog(database, bell),
+            **_schedule(database),
             **_editing(settings, database, stack),
             **_uploads(settings, database, stack),
             **_operations(database, listener),
@@ -159,10 +177,19 @@ def _catalog(database: Database, bell: Bell) -> dict[str, object]:
     return {"CatalogService": CatalogServicer(catalog), "BrowsingService": BrowsingServicer(catalog)}
 
 
+def _schedule(database: Database) -> dict[str, object]:
+    """Return the servicers of episodes and their air times by the names of their services."""
+    return {
+        "EpisodeService": EpisodeServicer(Episodes(read=database.reads(PostgresEpisodes))),
+        "ScheduleService": ScheduleServicer(Schedule(read=database.reads(PostgresSchedule))),
+    }
+
+
 def _editing(settings: Settings, database: Database, stack: AsyncExitStack) -> dict[str, object]:
     """Return the servicers of editors by the names of their services."""
     promo = promo_kind(Hosts(settings.promo_hosts))
-    kept = partial(PostgresEditing, kept={**ITEMS, **promo_store.ITEMS})
+    items = {**ITEMS, **promo_store.ITEMS}
+    kept = partial(PostgresEditing, kept=items)
     begin, read = database.begins(kept), database.reads(kept)
     editing = Editing([*KINDS, promo], begin=begin, read=read)
     change_sets = ChangeSets(editing, begin=begin, read=read)
@@ -173,9 +200,12 @@ def _editing(settings: Settings, database: Database, stack: AsyncExitStack) -> d
         "CatalogAdminService": CatalogAdminServicer(editing),
         "TaxonomyAdminService": TaxonomyAdminServicer(editing),
         "FranchiseAdminService": FranchiseAdminServicer(editing),
+        "EpisodeAdminService": EpisodeAdminServicer(editing),
+        "ScheduleAdminService": ScheduleAdminServicer(editing),
         "EditingService": EditingServicer(editing),
         "ChangeSetService": ChangeSetServicer(change_sets, EDITS),
         "ReviewService": ReviewServicer(change_sets),
+        "DashboardService": DashboardServicer(Dashboard(read=database.reads(partial(PostgresDashboard, kept=items)))),
     }
 
 

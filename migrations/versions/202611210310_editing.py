@@ -24,6 +24,7 @@ STATEMENTS = (
         PRIMARY KEY (kind, item_id, version)
     )
     """,
+    "CREATE INDEX revisions_time_idx ON editing.revisions (time)",
     """
     CREATE TABLE editing.change_sets (
         change_set_id uuid PRIMARY KEY,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ani.editing.v1 import change_set_service_pb2 as sets_pb
+from ani.editing.v1 import dashboard_service_pb2 as dashboard_pb
 from ani.editing.v1 import editing_service_pb2 as pb
 from ani.editing.v1 import review_service_pb2 as review_pb
 from domain.editing.change_sets import ChangeSets
+from domain.editing.dashboard import Dashboard
 from domain.editing.model import Author, State
 from domain.editing.service import Editing
 from domain.kernel import Page
@@ -61,6 +63,23 @@ class EditingServicer:
             validate_only=request.validate_only,
         )
         return pb.UndeleteItemResponse(version=version, side_effects=effects)
+
+
+class DashboardServicer:
+    """Serves the dashboard of editors."""
+
+    def __init__(self, dashboard: Dashboard) -> None:
+        self._dashboard = dashboard
+
+    async def GetDashboard(self, request: dashboard_pb.GetDashboardRequest, call: Call) -> dashboard_pb.GetDashboardResponse:
+        counts, latest = await self._dashboard.get_dashboard(at=call.now)
+        return dashboard_pb.GetDashboardResponse(
+            count_time=call.now,  # type: ignore[arg-type]
+            content=counts.content,
+            queue=counts.queue,
+            last_day=counts.last_day,
+            latest=map(revision_to_pb, latest),
+        )
 
 
 class ChangeSetServicer:

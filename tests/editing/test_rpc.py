@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -16,6 +18,8 @@ from ani.catalog.v1 import catalog_service_pb2, release_facts_pb2, release_pb2
 from ani.editing.v1 import change_set_pb2, revision_pb2
 from ani.editing.v1 import change_set_service_pb2 as pb
 from ani.editing.v1 import change_set_service_pb2_grpc as rpc
+from ani.editing.v1 import dashboard_service_pb2 as dashboard_pb
+from ani.editing.v1 import dashboard_service_pb2_grpc as dashboard_rpc
 from ani.editing.v1 import editing_service_pb2 as editing_pb
 from ani.editing.v1 import editing_service_pb2_grpc as editing_rpc
 from ani.editing.v1 import review_service_pb2 as review_pb
@@ -171,3 +175,31 @@ class TestHistory:
         kept = await connection.fetch("SELECT item_id FROM editing.revisions")
         await connection.close()
         assert [release.release_id] == [row["item_id"] for row in kept]
+
+
+class TestGetDashboard:
+    async def test_counts_what_there_is_what_waits_and_what_happened(
+        self, served: Served, sets: rpc.ChangeSetServiceAsyncStub, release: release_pb2.Release, token: Token
+    ) -> None:
+        editor = token(Role.EDITOR)
+        draft = change_set_pb2.ChangeSet(title="Nothing yet")
+        await sets.CreateChangeSet(pb.CreateChangeSetRequest(change_set=draft), metadata=editor)
+        dashboard = dashboard_rpc.DashboardServiceStub(served.channel)
+
+        shown = await dashboard.GetDashboard(dashboard_pb.GetDashboardRequest(), metadata=editor)
+
+        assert (1, 1, 0, 1) == tuple(
+            shown.content[name] for name in ("releases", "releases.published", "releases.draft", "releases.without_episodes")
+        )
+        assert 1 == shown.queue["change_sets.draft"]
+        assert (1, 1, 1) == tuple(shown.last_day[name] for name in ("edits", "editors", "releases.published"))
+        assert [release.release_id] == [revision.item_id for revision in shown.latest]
+
+    async def test_names_every_count_that_the_contract_names(self, served: Served, token: Token) -> None:
+        dashboard = dashboard_rpc.DashboardServiceStub(served.channel)
+
+        shown = await dashboard.GetDashboard(dashboard_pb.GetDashboardRequest(), metadata=token(Role.EDITOR))
+
+        contract = Path(__file__).parents[2].joinpath("proto/ani/editing/v1/dashboard_service.proto").read_text(encoding="utf-8")
+        message = contract.partition("message GetDashboardResponse")[2]
+        assert {*shown.content, *shown.queue, *shown.last_day} == set(re.findall(r'"([a-z_.]+)"', message))

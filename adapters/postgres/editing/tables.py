@@ -26,6 +26,8 @@ revisions = Table(
     schema=SCHEMA,
 )
 
+Index("revisions_time_idx", revisions.c.time)
+
 change_sets = Table(
     "change_sets",
     metadata,
