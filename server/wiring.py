@@ -73,6 +73,7 @@ from server.catalog.schedule_servicer import ScheduleAdminServicer, ScheduleServ
 from server.catalog.servicer import CatalogServicer
 from server.editing.servicer import ChangeSetServicer, DashboardServicer, EditingServicer, ReviewServicer
 from server.health import Health, Part
+from server.media import promo_edits
 from server.media.promo_servicer import PromoAdminServicer, PromoServicer
 from server.media.upload_servicer import AttachmentServicer, UploadServicer
 from server.operations.servicer import OperationServicer
@@ -203,7 +204,7 @@ def _editing(settings: Settings, database: Database, stack: AsyncExitStack) -> d
         "EpisodeAdminService": EpisodeAdminServicer(editing),
         "ScheduleAdminService": ScheduleAdminServicer(editing),
         "EditingService": EditingServicer(editing),
-        "ChangeSetService": ChangeSetServicer(change_sets, EDITS),
+        "ChangeSetService": ChangeSetServicer(change_sets, {**EDITS, **promo_edits.EDITS}),
         "ReviewService": ReviewServicer(change_sets),
         "DashboardService": DashboardServicer(Dashboard(read=database.reads(partial(PostgresDashboard, kept=items)))),
     }

@@ -13,6 +13,8 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ani.editing.v1 import change_set_pb2, change_set_service_pb2_grpc
+from ani.editing.v1 import change_set_service_pb2 as sets_pb
 from ani.media.v1 import promo_admin_service_pb2 as admin_pb
 from ani.media.v1 import promo_pb2
 from ani.media.v1 import promo_service_pb2 as pb
@@ -105,6 +107,29 @@ class TestPromos:
         assert [] == list((await served.promos.ListPromos(HOME)).promos)
         get = admin_pb.GetPromoRequest(promo_id=promo.promo_id)
         assert "PROMO_NOT_FOUND" == (await refusal(served.promo_admin.GetPromo(get, metadata=token(Role.EDITOR)))).reason
+
+    async def test_are_published_and_taken_back_together(self, served: Served, token: Token) -> None:
+        sets: Any = change_set_service_pb2_grpc.ChangeSetServiceStub(served.channel)
+        old = await created(served, token, regions=[])
+        new = a_message(regions=[])
+        edits = [
+            change_set_pb2.Edit(create_promo=admin_pb.CreatePromoRequest(promo=new)),
+            change_set_pb2.Edit(delete_promo=admin_pb.DeletePromoRequest(promo_id=old.promo_id)),
+        ]
+        made = await sets.CreateChangeSet(
+            sets_pb.CreateChangeSetRequest(change_set=change_set_pb2.ChangeSet(title="Next season", edits=edits)),
+            metadata=token(Role.EDITOR),
+        )
+        which = made.change_set.change_set_id
+        before = await served.promos.ListPromos(HOME)
+
+        await sets.PublishChangeSet(sets_pb.PublishChangeSetRequest(change_set_id=which), metadata=token(Role.EDITOR))
+        after = [await served.promos.ListPromos(HOME)]
+        await sets.RollBackChangeSet(sets_pb.RollBackChangeSetRequest(change_set_id=which), metadata=token(Role.EDITOR))
+        after += [await served.promos.ListPromos(HOME)]
+
+        assert [old.promo_id] == [promo.promo_id for promo in before.promos]
+        assert [[new.promo_id], [old.promo_id]] == [[promo.promo_id for promo in answer.promos] for answer in after]
 
 
 class TestGetVast:
