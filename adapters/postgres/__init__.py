@@ -339,7 +339,7 @@ async def speak_plainly(connection: asyncpg.Connection | Connection) -> None:
 
 def _parsed(text: str) -> Any:
     """Parse what PostgreSQL printed: it needs none of the checks that make json.loads take twice as long."""
-    return _DECODER.raw_decode(text)[0]
+    return _DECODER.raw_decode(text)[0] if text != "[]" else []
 
 
 async def _leave_as_it_is(connection: asyncpg.Connection) -> None:

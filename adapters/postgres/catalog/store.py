@@ -102,7 +102,7 @@ class PostgresCatalog:
 
     async def add_release(self, release: Release) -> bool:
         try:
-            added = await sql.ADD.fetchrow(self._connection, **_row(release))
+            added = await sql.ADD.fetchrow(self._connection, **release_row(release))
         except asyncpg.UniqueViolationError as fault:
             raise AliasTaken(alias=release.alias, field="release.alias") from fault
         if added is None:
@@ -112,7 +112,7 @@ class PostgresCatalog:
         return True
 
     async def save_release(self, release: Release) -> None:
-        row = _row(release)
+        row = release_row(release)
         del row["create_time"]
         try:
             await sql.SAVE.execute(self._connection, **row)
@@ -192,7 +192,7 @@ def _microseconds(at: datetime) -> int:
     return (at - EPOCH) // timedelta(microseconds=1)
 
 
-def _row(release: Release) -> dict[str, Any]:
+def release_row(release: Release) -> dict[str, Any]:
     slot = release.weekly_slot
     return {
         "release_id": release.release_id,
@@ -230,37 +230,44 @@ def _row(release: Release) -> dict[str, Any]:
     }
 
 
+# Looked up a hundred times for a page, where asking the enumeration costs ten times as much.
+KINDS = {kind.value: kind for kind in Kind}
+STATUSES = {status.value: status for status in Status}
+SEASONS = {season.value: season for season in Season}
+PUBLICATIONS = {publication.value: publication for publication in Publication}
+
+
 def _release(row: asyncpg.Record) -> Release:
     member = row["franchise_id"]
     return Release(
         release_id=row["release_id"],
         alias=row["alias"],
-        titles=tuple(Title(title["language"], title["text"]) for title in row["titles"]),
+        titles=tuple([Title(title["language"], title["text"]) for title in row["titles"]]),
         synopsis=row["synopsis"],
-        kind=Kind(row["kind"]),
-        status=Status(row["status"]),
-        season=Season(row["season"]) if row["season"] else None,
+        kind=KINDS[row["kind"]],
+        status=STATUSES[row["status"]],
+        season=SEASONS[row["season"]] if row["season"] else None,
         year=row["year"],
         age_rating=row["age_rating"],
-        genres=tuple(Genre(genre_id, name) for genre_id, name in row["genres"]),
+        genres=tuple([Genre(genre_id, name) for genre_id, name in row["genres"]]),
         franchise=Membership(member, row["franchise_name"], row["position"]) if member else None,
         planned_episode_count=row["planned_episode_count"],
         episode_count=row["episode_count"],
         weekly_slot=WeeklySlot(row["weekday"], row["minute"], row["zone"]) if row["zone"] else None,
         blocked_countries=tuple(row["blocked_countries"]),
-        synonyms=tuple(Title(one["language"], one["text"]) for one in row["synonyms"]),
-        tags=tuple(Tag(tag_id, name) for tag_id, name in row["tags"]),
+        synonyms=tuple([Title(one["language"], one["text"]) for one in row["synonyms"]]),
+        tags=tuple([Tag(tag_id, name) for tag_id, name in row["tags"]]),
         studios=tuple(row["studios"]),
-        credits=tuple(Credit(Role(one["role"]), one["name"]) for one in row["credits"]),
+        credits=tuple([Credit(Role(one["role"]), one["name"]) for one in row["credits"]]),
         rating=row["rating"],
         popularity=row["popularity"],
         premiere_time=row["premiere_time"],
         in_production=row["in_production"],
-        external_ids=tuple(ExternalId(Provider(one["provider"]), one["external_id"]) for one in row["external_ids"]),
-        rights_blocks=tuple(RightsBlock(b["holder"], b["reason"], tuple(b["countries"])) for b in row["rights_blocks"]),
-        trailers=tuple(Trailer(one["title"], one["url"]) for one in row["trailers"]),
-        theme_songs=tuple(ThemeSong(ThemePlace(one["place"]), one["title"], one["artist"]) for one in row["theme_songs"]),
-        publication=Publication(row["publication"]),
+        external_ids=tuple([ExternalId(Provider(one["provider"]), one["external_id"]) for one in row["external_ids"]]),
+        rights_blocks=tuple([RightsBlock(b["holder"], b["reason"], tuple(b["countries"])) for b in row["rights_blocks"]]),
+        trailers=tuple([Trailer(one["title"], one["url"]) for one in row["trailers"]]),
+        theme_songs=tuple([ThemeSong(ThemePlace(one["place"]), one["title"], one["artist"]) for one in row["theme_songs"]]),
+        publication=PUBLICATIONS[row["publication"]],
         version=row["version"],
         create_time=row["create_time"],
         update_time=row["update_time"],
