@@ -82,6 +82,9 @@ class CatalogStore(Protocol):
     async def changes(self, after: Cursor, *, limit: int) -> list[Change]:
         """Return what changed after a place, in the feed's order, leaving out nothing that is still to be committed before it."""
 
+    async def changes_held_back(self) -> bool:
+        """Tell whether there are changes that wait for work which began before them, and will ring no more."""
+
     async def record(self, event: Event) -> None:
         """Record an event; it is delivered if and only if this unit of work is kept."""
 

@@ -30,6 +30,7 @@ from domain.visibility import Sight, sight
 
 FEED_BATCH = 100
 HEARTBEAT_SECONDS = 15.0
+SOON_SECONDS = 0.2
 # Beyond any time, count or rating: what PostgreSQL could not compare is not looked for.
 LARGEST_KEY = 2**53
 
@@ -143,20 +144,24 @@ class Catalog:
         """Yield what changes, from a cursor on, and a message without a change when nothing did. Raises CursorInvalid."""
         known = _parse_cursor(cursor)
         place: Cursor | None = None
-        quiet = True
+        silence = HEARTBEAT_SECONDS
         while True:
             rings = self._bell.rings()
             async with self._read() as store:
                 place = place or await _begin_at(store, known)
                 changes = await store.changes(place, limit=FEED_BATCH)
+                held_back = len(changes) < FEED_BATCH and await store.changes_held_back()
             for change in changes:
                 place = change.cursor
                 if shown := _as_seen(change, viewer):
                     yield FeedMessage(_format_cursor(place), shown)
-            if quiet and not changes:
+            if silence >= HEARTBEAT_SECONDS and not changes:
                 yield FeedMessage(_format_cursor(place), None)
+                silence = 0.0
             if len(changes) < FEED_BATCH:
-                quiet = not await self._bell.wait(rings, seconds=HEARTBEAT_SECONDS)
+                seconds = SOON_SECONDS if held_back else HEARTBEAT_SECONDS
+                heard = await self._bell.wait(rings, seconds=seconds)
+                silence = 0.0 if heard or changes else silence + seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
 
-from adapters.postgres import Database
+from adapters.postgres import Database, bare
 from adapters.postgres.listen import Bell
 from domain.catalog.filters import Filter
 from domain.catalog.model import (
@@ -346,6 +347,23 @@ class TestWatchReleases:
             told = [(await anext(feed)).change for _ in range(2)]
 
         assert [(shown.release_id, None)] * 2 == [(change.release_id, change.release) for change in told if change]
+
+    async def test_tells_what_older_work_held_back_as_soon_as_that_ends(
+        self, catalog: Catalog, admin: Desk, bell: Bell, database: Database
+    ) -> None:
+        async with aclosing(catalog.watch_releases("", viewer=GUEST)) as feed:
+            await anext(feed)
+            async with database.begins(bare)() as older:
+                await older.execute("SELECT pg_current_xact_id()")
+                created, _ = await admin.create_release(a_release())
+                bell.ring()
+                coming = asyncio.create_task(anext(feed))
+                done, _ = await asyncio.wait([coming], timeout=0.5)
+            told = await asyncio.wait_for(coming, 5)
+
+        assert not done
+        assert told.change is not None
+        assert created == told.change.release
 
     async def test_refuses_what_is_no_cursor(self, catalog: Catalog) -> None:
         for cursor in ("x", "1", "1-2-3", "-1-1", "f" * 20 + "-1"):

@@ -202,6 +202,8 @@ NOTE_CHANGE = Statement(
 )
 PRESENT = Statement(select(cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), Text)))
 _settled = changes.c.xid < func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=TransactionId())
+# Kept already, but not to be told of before what began earlier has ended.
+HELD_BACK = Statement(select(select(changes.c.change_id).where(~_settled).exists()))
 CHANGES = Statement(
     select(
         cast(changes.c.xid, Text).label("transaction"),
@@ -214,7 +216,7 @@ CHANGES = Statement(
     .where(
         tuple_(changes.c.xid, changes.c.change_id)
         > tuple_(cast(bindparam("transaction", type_=Text), TransactionId()), bindparam("number", type_=BigInteger)),
-        changes.c.xid < func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=TransactionId()),
+        _settled,
     )
     .order_by(changes.c.xid, changes.c.change_id)
     .limit(bindparam("limit", type_=Integer))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -161,6 +160,9 @@ class PostgresCatalog:
         rows = await sql.CHANGES.fetch(self._connection, transaction=str(after.transaction), number=after.number, limit=limit)
         return [_change(row) for row in rows]
 
+    async def changes_held_back(self) -> bool:
+        return bool(await sql.HELD_BACK.fetchval(self._connection))
+
     async def record(self, event: Event) -> None:
         await outbox.record(self._connection, event)
 
@@ -197,7 +199,7 @@ def release_row(release: Release) -> dict[str, Any]:
     return {
         "release_id": release.release_id,
         "alias": release.alias,
-        "titles": [asdict(title) for title in release.titles],
+        "titles": [plain(title) for title in release.titles],
         "synopsis": release.synopsis,
         "kind": release.kind,
         "status": release.status,
@@ -210,7 +212,7 @@ def release_row(release: Release) -> dict[str, Any]:
         "zone": slot.zone if slot else None,
         "blocked_countries": list(release.blocked_countries),
         "publication": release.publication,
-        "synonyms": [asdict(synonym) for synonym in release.synonyms],
+        "synonyms": [plain(synonym) for synonym in release.synonyms],
         "in_production": release.in_production,
         "premiere_time": release.premiere_time,
         "rating": release.rating,
