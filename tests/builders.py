@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from domain.catalog.episodes import Episode
 from domain.catalog.model import Kind, Release, Status, Title
+from domain.catalog.schedule import ScheduleEntry
 from domain.kernel import Role, Viewer, new_id
 from domain.visibility import Publication
 
@@ -32,6 +34,31 @@ def a_release(**over: Any) -> Release:
 
 def a_draft(**over: Any) -> Release:
     return a_release(publication=Publication.DRAFT, **over)
+
+
+def an_episode(release: Release, **over: Any) -> Episode:
+    facts: dict[str, Any] = {
+        "episode_id": new_id(at=NOON),
+        "release_id": release.release_id,
+        "number": "1",
+        "titles": (Title("en", "The First Gust"),),
+        "duration_seconds": 1440,
+        "create_time": NOON,
+        "update_time": NOON,
+    }
+    return Episode(**facts | over)
+
+
+def an_entry(release: Release, **over: Any) -> ScheduleEntry:
+    facts: dict[str, Any] = {
+        "schedule_entry_id": new_id(at=NOON),
+        "release_id": release.release_id,
+        "number": "1",
+        "planned_air_time": NOON,
+        "create_time": NOON,
+        "update_time": NOON,
+    }
+    return ScheduleEntry(**facts | over)
 
 
 def a_viewer(**over: Any) -> Viewer:

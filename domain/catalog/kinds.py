@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from domain.catalog.episodes import EPISODE
 from domain.catalog.franchises import (
     FRANCHISE_FIELDS,
     GROUP_FIELDS,
@@ -28,6 +29,7 @@ from domain.catalog.model import (
     ReleasePublished,
     ReleaseUpdated,
 )
+from domain.catalog.schedule import SCHEDULE_ENTRY
 from domain.items import Kind
 from domain.kernel import Event
 from domain.visibility import Publication
@@ -110,4 +112,4 @@ FRANCHISE = Kind(
         FranchiseChanged(time=at, franchise_id=one.franchise_id) for one in (after or before,) if one
     ],
 )
-KINDS = (RELEASE, GENRE, TAG, FRANCHISE)
+KINDS = (RELEASE, GENRE, TAG, FRANCHISE, EPISODE, SCHEDULE_ENTRY)

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from domain.catalog.episodes import GAP
 from domain.catalog.model import Genre, Kind, Release, Season, Status, Title, WeeklySlot
 from domain.kernel import new_id
 from domain.visibility import Publication
@@ -89,7 +90,7 @@ def _episodes(fact: dict[str, Any], release_id: str, at: datetime) -> list[Episo
             episode_id=new_id(at=at),
             release_id=release_id,
             number=str(position),
-            position=position,
+            position=position * GAP,
             title=titles[position - 1] if position <= len(titles) else "",
             duration_seconds=known["duration_minutes"] * 60,
             air_time=aired if position == 1 else None,

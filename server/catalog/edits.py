@@ -6,9 +6,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from domain.catalog.episodes import EPISODE
 from domain.catalog.kinds import FRANCHISE, GENRE, RELEASE, TAG
+from domain.catalog.schedule import SCHEDULE_ENTRY
 from domain.editing.model import Action, Edit
 from domain.items import Item, Kind
+from server.catalog.episode_mapping import episode_changes_from_pb, episode_from_pb
 from server.catalog.group_mapping import (
     franchise_changes_from_pb,
     franchise_from_pb,
@@ -17,6 +20,7 @@ from server.catalog.group_mapping import (
     tag_entry_from_pb,
 )
 from server.catalog.mapping import changes_from_pb, draft_from_pb
+from server.catalog.schedule_mapping import entry_changes_from_pb, entry_from_pb
 
 
 def _created(kind: Kind[Any], draft: Item) -> Edit:
@@ -47,4 +51,12 @@ EDITS: dict[str, Callable[[Any, datetime], Edit]] = {
     "create_franchise": lambda request, at: _created(FRANCHISE, franchise_from_pb(request.franchise, at=at)),
     "update_franchise": lambda r, _at: _updated(FRANCHISE, r.franchise, franchise_changes_from_pb(r.franchise, r.update_mask)),
     "delete_franchise": lambda request, _at: _deleted(FRANCHISE, request),
+    "create_episode": lambda request, at: _created(EPISODE, episode_from_pb(request.episode, at=at)),
+    "update_episode": lambda r, _at: _updated(EPISODE, r.episode, episode_changes_from_pb(r.episode, r.update_mask)),
+    "delete_episode": lambda request, _at: _deleted(EPISODE, request),
+    "create_schedule_entry": lambda request, at: _created(SCHEDULE_ENTRY, entry_from_pb(request.schedule_entry, at=at)),
+    "update_schedule_entry": lambda r, _at: _updated(
+        SCHEDULE_ENTRY, r.schedule_entry, entry_changes_from_pb(r.schedule_entry, r.update_mask)
+    ),
+    "delete_schedule_entry": lambda request, _at: _deleted(SCHEDULE_ENTRY, request),
 }

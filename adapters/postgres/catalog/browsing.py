@@ -16,7 +16,7 @@ from adapters.postgres.statement import Statement
 
 SECONDS = Statement(
     select(func.coalesce(func.sum(episodes.c.duration_seconds), literal_column("0"))).where(
-        episodes.c.release_id == any_(bindparam("release_ids", type_=ARRAY(Id)))
+        episodes.c.release_id == any_(bindparam("release_ids", type_=ARRAY(Id))), episodes.c.delete_time.is_(None)
     )
 )
 

@@ -7,14 +7,18 @@ from datetime import datetime
 from sqlalchemy import bindparam, update
 
 from adapters.postgres import Connection
+from adapters.postgres.catalog.episodes import KeptEpisodes
 from adapters.postgres.catalog.groups import GENRES, TAGS, Franchises
+from adapters.postgres.catalog.schedule import KeptSchedule
 from adapters.postgres.catalog.store import PostgresCatalog
 from adapters.postgres.catalog.tables import releases
 from adapters.postgres.editing.store import Kept
 from adapters.postgres.schema import Id, Moment
 from adapters.postgres.statement import Statement
+from domain.catalog.episodes import Episode
 from domain.catalog.franchises import Franchise, GenreEntry, TagEntry
 from domain.catalog.model import Release
+from domain.catalog.schedule import ScheduleEntry
 
 UNDELETE_RELEASE = Statement(
     update(releases)
@@ -50,4 +54,6 @@ ITEMS = {
     "genre": Kept(GenreEntry, GENRES),
     "tag": Kept(TagEntry, TAGS),
     "franchise": Kept(Franchise, Franchises()),
+    "episode": Kept(Episode, KeptEpisodes()),
+    "schedule_entry": Kept(ScheduleEntry, KeptSchedule()),
 }

@@ -65,7 +65,7 @@ _tagged = (
 _episodes = (
     select(func.count())
     .select_from(episodes)
-    .where(episodes.c.release_id == releases.c.release_id)
+    .where(episodes.c.release_id == releases.c.release_id, episodes.c.delete_time.is_(None))
     .scalar_subquery()
     .label("episode_count")
 )

@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Computed,
+    Date,
     Double,
     ForeignKey,
     Identity,
@@ -18,7 +19,6 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
-    UniqueConstraint,
     func,
     text,
 )
@@ -178,11 +178,62 @@ episodes = Table(
     Column("release_id", Id, ForeignKey(releases.c.release_id), nullable=False),
     # As it is shown, such as 12.5 or SP1; the position is what episodes are ordered by.
     Column("number", Text, nullable=False),
+    Column("absolute_number", Text, nullable=False, server_default=text("''")),
+    Column("season_number", Text, nullable=False, server_default=text("''")),
     Column("position", Integer, nullable=False),
+    # The main title; what older rows have in place of titles.
     Column("title", Text, nullable=False),
+    Column("titles", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("synopsis", Text, nullable=False, server_default=text("''")),
     Column("duration_seconds", Integer),
     Column("air_time", Moment),
-    UniqueConstraint("release_id", "position"),
+    Column("state", SmallInteger, nullable=False, server_default=text("2")),
+    Column("release_time", Moment),
+    *_kept(),
+    schema=SCHEMA,
+)
+Index(
+    "episodes_position_idx",
+    episodes.c.release_id,
+    episodes.c.position,
+    unique=True,
+    postgresql_where=episodes.c.delete_time.is_(None),
+)
+
+schedule_entries = Table(
+    "schedule_entries",
+    metadata,
+    Column("schedule_entry_id", Id, primary_key=True),
+    Column("release_id", Id, ForeignKey(releases.c.release_id), nullable=False, index=True),
+    Column("number", Text, nullable=False),
+    Column("episode_count", SmallInteger, nullable=False),
+    Column("planned_air_time", Moment, nullable=False),
+    Column("precision", SmallInteger, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("slot_date", Date),
+    Column("actual_air_time", Moment),
+    Column("state", SmallInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    *_kept(),
+    schema=SCHEMA,
+)
+_scheduled = schedule_entries.c.delete_time.is_(None)
+for _name in ("planned_air_time", "actual_air_time", "slot_date"):
+    Index(f"schedule_entries_{_name}_idx", schedule_entries.c[_name], postgresql_where=_scheduled)
+
+schedule_changes = Table(
+    "schedule_changes",
+    metadata,
+    Column("change_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("schedule_entry_id", Id, ForeignKey(schedule_entries.c.schedule_entry_id), nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("change_time", Moment, nullable=False),
+    Column("planned_before", Moment),
+    Column("precision_before", SmallInteger),
+    Column("planned_after", Moment, nullable=False),
+    Column("precision_after", SmallInteger, nullable=False),
+    Column("note", Text, nullable=False),
+    Index("schedule_changes_schedule_entry_id_idx", "schedule_entry_id", "change_id"),
     schema=SCHEMA,
 )
 
