@@ -13,6 +13,8 @@ from server.settings import Settings, SettingsRefused
 
 ROLES = ("user", "moderator", "editor", "admin")
 
+FILE_SOURCES = ("bangumi", "mal-genres", "offline-database", "relations")
+
 ABOUT = """\
 Ani is the backend of an anime streaming platform. `ani up` runs all of it on this machine; the other commands run
 its parts one by one, as in production, and look after it.
@@ -61,6 +63,17 @@ Prints an access token signed with the private key in ANI_TOKEN_KEYS (keys/ in A
 DOCTOR = """\
 Checks settings, folders, ports, programs, keys, database, Valkey and jobs, and says how to mend what is wrong. Ends
 with status 1 when something is. Safe to run at any time: it changes nothing.
+"""
+IMPORT = """\
+Imports into the catalog of a running stack, showing how far it is. Run again, it changes nothing; killed, it goes on
+where it was when it is run again. Ctrl-C ends it after the batch it is at. Rows that cannot be used are counted, named
+and skipped.
+
+  ani import bangumi FILE             bangumi-data, a title in each line (.jsonl, .gz, .zst)
+  ani import mal-genres FILE          genres and ratings by MyAnimeList's ids (.csv, .gz, .zst)
+  ani import offline-database FILE    anime-offline-database (.json, .jsonl, .gz, .zst)
+  ani import relations FILE           rules of episode numbers (anime_relations.txt)
+  ani import kodik --token-env NAME   Kodik, with the token in this environment variable
 """
 EVENTS = """\
 Events that could not be delivered, after all their tries, are kept for ever: look at them, mend the cause, replay them.
@@ -113,6 +126,12 @@ def add_looking_after(command: Callable[..., argparse.ArgumentParser]) -> None:
     added = command("events", events, "look at events that could not be delivered, and replay them", EVENTS)
     added.add_argument("action", choices=("list", "show", "replay"), nargs="?", default="list", help="what to do (default: list)")
     added.add_argument("numbers", metavar="NUMBER", nargs="*", help="which events")
+    added = command("import", import_, "import into the catalog", IMPORT)
+    added.add_argument("source", choices=(*FILE_SOURCES, "kodik"), help="what to import")
+    added.add_argument("file", metavar="FILE", nargs="?", help="the file to import")
+    added.add_argument("--drafts", action="store_true", help="leave releases that are added unpublished")
+    added.add_argument("--token-env", metavar="NAME", default="", help="variable with Kodik's token (default: ANI_KODIK_TOKEN)")
+    added.add_argument("--since", metavar="TIME", default="", help="only what changed at Kodik since then, as 2026-04-01T00:00:00Z")
     command("version", show_version, "print the version")
 
 
@@ -176,6 +195,25 @@ def doctor(_: argparse.Namespace) -> int:
     from server.doctor import examine
 
     return examine(settings())
+
+
+def import_(arguments: argparse.Namespace) -> int:
+    from datetime import datetime
+    from pathlib import Path
+
+    if arguments.source in FILE_SOURCES and not arguments.file:
+        refuse(f"import {arguments.source} needs a file")
+    if arguments.source == "kodik" and arguments.file:
+        refuse("import kodik takes no file")
+    try:
+        if arguments.since and datetime.fromisoformat(arguments.since).tzinfo is None:
+            raise ValueError
+    except ValueError:
+        refuse("--since is a time with its zone, such as 2026-04-01T00:00:00Z")
+    from server.imports import Command, run
+
+    file = Path(arguments.file) if arguments.file else None
+    return run(settings(), Command(arguments.source, file, arguments.token_env, arguments.since, not arguments.drafts))
 
 
 def show_version(_: argparse.Namespace) -> int:

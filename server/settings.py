@@ -51,6 +51,15 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def _bucket(text: str) -> str:
+    """s3://BUCKET or s3://BUCKET/PREFIX, with ?endpoint=URL and &region=NAME where they are needed"""
+    parts = urlsplit(text)
+    options = parse_qs(parts.query, keep_blank_values=True).keys()
+    if text and (parts.scheme != "s3" or not parts.hostname or parts.username or not options <= {"endpoint", "region"}):
+        raise ValueError
+    return text
+
+
 def _words(text: str) -> tuple[str, ...]:
     """words with commas between"""
     return tuple(word.strip() for word in text.split(",") if word.strip())
@@ -97,7 +106,7 @@ class Settings:
     storage_url: str = _setting(
         "ANI_STORAGE_URL",
         "",
-        _url("s3"),
+        _bucket,
         "S3 store of uploaded files, as s3://BUCKET/PREFIX?endpoint=URL; keys in AWS_ variables; empty means files/ in ANI_DATA",
     )
     promo_hosts: tuple[str, ...] = _setting(
@@ -143,6 +152,14 @@ class Settings:
         "ANI_HTTP_CACHE_MB", 64, _whole(0, 65536), "disk for the gateway's cache of public answers; 0 switches it off"
     )
     worker_threads: int = _setting("ANI_WORKER_THREADS", 4, _whole(1, 256), "jobs at work at once in a worker")
+    import_folder: Path = _setting(
+        "ANI_IMPORT_FOLDER", Path(""), _path, "folder of files that editors may import by name; empty means import/ in ANI_DATA"
+    )
+    kodik_token: str = _setting("ANI_KODIK_TOKEN", "", _text, "token for Kodik's service; empty means that nothing is imported from it")
+    kodik_url: str = _setting("ANI_KODIK_URL", "https://kodik-api.com", _url("http", "https"), "where Kodik's service answers")
+    kodik_every_hours: int = _setting(
+        "ANI_KODIK_EVERY_HOURS", 0, _whole(0, 8760), "hours between imports from Kodik by themselves; 0 means none"
+    )
     log_level: str = _setting(
         "ANI_LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "least severity that is logged"
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,10 +33,12 @@ from domain.kernel import Unavailable, new_id
 from domain.media.promos import Hosts, promo_kind
 from domain.media.promotion import Promos
 from domain.media.uploads import Uploads
-from domain.operations.ports import Bell
+from domain.operations.model import Operation, State
 from domain.operations.ports import Job as OperationJob
 from domain.operations.runner import Runner
+from server import imports
 from server.catalog import tasks as catalog
+from server.catalog.import_jobs import KIND
 from server.events.deliveries import Deliveries, Reaction
 from server.events.relay import Relay
 from server.events.scheduler import Job, Scheduler
@@ -57,6 +57,8 @@ SPARE_CONNECTIONS = 3 + 2 * OPERATIONS
 KEPT = timedelta(days=7)
 PRUNED_AT_ONCE = 50_000
 OPERATIONS_KEPT = timedelta(days=30)
+# A killed command may be run again for so long.
+ABANDONED = timedelta(days=1)
 
 
 class CacheUnavailable(Unavailable):
@@ -111,20 +113,8 @@ async def workshop(settings: Settings, assignment: Assignment | None = None) -> 
         relay = Relay(outbox, broker, listener.bell(CHANNEL), deliveries.routes)
         scheduler = Scheduler(outbox, work.jobs, clock=lambda: datetime.now(UTC))
         bell = listener.bell(operations_store.CHANNEL)
-        runners = [runner(database, work.operations, bell) for _ in range(OPERATIONS)]
+        runners = [imports.runner(database, dict(work.operations), bell) for _ in range(OPERATIONS)]
         yield Workshop(outbox, broker, listener, relay, scheduler, runners)
-
-
-def runner(database: Database, jobs: Mapping[str, OperationJob], bell: Bell) -> Runner:
-    """Return what does operations in this process."""
-    return Runner(
-        jobs,
-        begin=database.begins(PostgresOperations),
-        together=database.ambient,
-        bell=bell,
-        clock=lambda: datetime.now(UTC),
-        name=f"{socket.gethostname()}/{os.getpid()}/{new_id(at=datetime.now(UTC))[-8:]}",
-    )
 
 
 async def _own_work(settings: Settings, database: Database, outbox: PostgresOutbox, stack: AsyncExitStack) -> Work:
@@ -139,7 +129,28 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
         *upload_tasks.jobs(uploads, _now),
         *promo_tasks.jobs(_promos(settings, database), _now),
     ]
-    return Work(reactions, jobs)
+    operations = imports.jobs(database, kodik_url=settings.kodik_url, kodik_token=settings.kodik_token)
+    return Work(reactions, [*jobs, *_importing(settings, database)], operations)
+
+
+def _importing(settings: Settings, database: Database) -> list[Job]:
+    """Return the job that imports from Kodik by the clock, if it is to be done."""
+    if not (settings.kodik_token and settings.kodik_every_hours):
+        return []
+
+    async def start(tick: datetime) -> None:
+        at = datetime.now(UTC)
+        async with database.begins(PostgresOperations)() as store:
+            if await store.operations(kind=KIND, state=State.RUNNING, account_id="", after=None, limit=1):
+                log.info("an import is still at work: the one that is due now is left out")
+                return
+            parameters = {"source": "kodik", "publish": True}
+            asked = Operation(
+                operation_id=new_id(at=tick), kind=KIND, title="kodik", parameters=parameters, create_time=at
+            )
+            await store.add(asked)
+
+    return [Job("import-kodik", start, every=timedelta(hours=settings.kodik_every_hours))]
 
 
 def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> Uploads:
@@ -200,6 +211,8 @@ def _jobs(outbox: PostgresOutbox, database: Database) -> list[Job]:
         if count := await outbox.prune(keep=KEPT, limit=PRUNED_AT_ONCE):
             log.info("forgot %d events that were delivered before the last %d days", count, KEPT.days)
         async with database.begins(PostgresOperations)() as operations:
+            now = datetime.now(UTC)
+            await operations.abandon(before=now - ABANDONED, at=now)
             await operations.prune(before=datetime.now(UTC) - OPERATIONS_KEPT, limit=PRUNED_AT_ONCE)
 
     return [Job("prune", prune, every=timedelta(hours=1), offset=timedelta(minutes=17))]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from domain.kernel import Event
 from domain.operations.model import Operation, Problem, Report, State
@@ -63,8 +63,8 @@ class OperationStore(Protocol):
     async def cancel(self, operation_id: str, *, at: datetime) -> Operation | None:
         """Cancel what is queued, and have the runner of what is running stop; None when it is over or not there."""
 
-    async def latest_success(self, kind: str) -> Operation | None:
-        """Return the operation of a kind that succeeded last."""
+    async def latest_success(self, kind: str, *, about: Mapping[str, Any]) -> Operation | None:
+        """Return the operation of a kind, with these among its parameters, that succeeded last."""
 
     async def record(self, event: Event) -> None:
         """Record an event; it is delivered if and only if this unit of work is kept."""

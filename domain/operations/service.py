@@ -90,10 +90,10 @@ class Operations:
             raise OperationOver(operation_id=operation_id)
         return cancelled
 
-    async def latest_success(self, kind: str) -> Operation | None:
-        """Return the operation of a kind that succeeded last."""
+    async def latest_success(self, kind: str, *, about: Mapping[str, Any]) -> Operation | None:
+        """Return the operation of a kind, with these among its parameters, that succeeded last."""
         async with self._read() as store:
-            return await store.latest_success(kind)
+            return await store.latest_success(kind, about=about)
 
 
 def _same(there: Operation, asked: Operation) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -89,8 +89,12 @@ class PostgresOperations:
     async def cancel(self, operation_id: str, *, at: datetime) -> Operation | None:
         return _operation(await CANCEL.fetchrow(self._connection, operation_id=operation_id, at=at))
 
-    async def latest_success(self, kind: str) -> Operation | None:
-        return _operation(await LATEST.fetchrow(self._connection, kind=kind))
+    async def latest_success(self, kind: str, *, about: Mapping[str, Any]) -> Operation | None:
+        return _operation(await LATEST.fetchrow(self._connection, kind=kind, about=dict(about)))
+
+    async def abandon(self, *, before: datetime, at: datetime) -> None:
+        """Give up operations of commands that were last heard of before this."""
+        await ABANDON.execute(self._connection, before=before, at=at)
 
     async def prune(self, *, before: datetime, limit: int) -> int:
         """Forget operations that ended before this, but the last of each kind that succeeded; return how many."""
@@ -219,7 +223,17 @@ CANCEL = Statement(
     """)  # noqa: S608
 )
 LATEST = Statement(
-    text(f"SELECT {_ALL} FROM operations.operations WHERE kind = :kind AND state = 3 ORDER BY end_time DESC LIMIT 1")  # noqa: S608
+    text(f"""
+    SELECT {_ALL} FROM operations.operations
+    WHERE kind = :kind AND state = 3 AND parameters @> CAST(:about AS jsonb) ORDER BY end_time DESC LIMIT 1
+    """)  # noqa: S608
+)
+ABANDON = Statement(
+    text("""
+    UPDATE operations.operations
+    SET state = 4, runner = '', fault = 'its command was not run again', end_time = CAST(:at AS timestamptz)
+    WHERE state < 3 AND NOT shared AND coalesce(heartbeat_time, create_time) < CAST(:before AS timestamptz)
+    """)
 )
 PRUNE = Statement(
     text("""
