@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+AS_THEY_ARE = frozenset({str, int, float, bool, types.NoneType})
+
 
 def to_payload(fact: Any) -> dict[str, Any]:
-    return {field.name: plain(getattr(fact, field.name)) for field in dataclasses.fields(fact)}
+    return {name: plain(getattr(fact, name)) for name in _names(type(fact))}  # type: ignore[arg-type]
 
 
 def from_payload(kind: type[T], payload: dict[str, Any]) -> T:
@@ -30,6 +32,9 @@ def typed_fields(kind: type[Any], payload: dict[str, Any]) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """Return a value as JSON has it."""
+    # Most values are of these types: imports turn millions of them.
+    if type(value) in AS_THEY_ARE:
+        return value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Enum):
@@ -38,9 +43,14 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if dataclasses.is_dataclass(value):
         return to_payload(value)
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if isinstance(value, (str, int, float)):
         return value
     raise TypeError(f"what is kept as JSON holds plain values, tuples of them, times and dataclasses, not {value!r}")
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 @cache
