@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -31,7 +32,7 @@ from domain.catalog.model import (
     WeeklySlot,
 )
 from domain.catalog.service import FeedMessage
-from domain.kernel import InvalidArgument, new_id
+from domain.kernel import InvalidArgument, Viewer, new_id
 from domain.visibility import Publication
 
 AGES = {
@@ -110,21 +111,30 @@ def _further(release: Release) -> dict[str, Any]:
     }
 
 
-def release_for_editors(release: Release) -> release_pb2.Release:
+def release_for_editors(release: Release, fields: Collection[str] | None = None) -> release_pb2.Release:
     """Render a release with what only editors see of it."""
-    message = release_to_pb(release)
-    for block in release.rights_blocks:
-        message.rights_blocks.add(holder=block.holder, reason=block.reason, countries=block.countries)
+    message = release_to_pb(release, fields)
+    if fields is None or "rights_blocks" in fields:
+        for block in release.rights_blocks:
+            message.rights_blocks.add(holder=block.holder, reason=block.reason, countries=block.countries)
     return message
 
 
+def rendering(viewer: Viewer, mask: FieldMask) -> Callable[[Release], release_pb2.Release]:
+    """Return what renders releases for a viewer, with the fields that a mask names. Raises FieldUnknown."""
+    return partial(release_for_editors if viewer.sees_drafts else release_to_pb, fields=read_fields(mask))
+
+
 def read_fields(mask: FieldMask) -> frozenset[str] | None:
-    """Return the fields that a read mask names, None for all. Raises FieldUnknown."""
+    """Return the fields that a read mask names, None for all. Raises FieldUnknown.
+
+    The id is always among them: cached answers are known by it when the release changes.
+    """
     known = release_pb2.Release.DESCRIPTOR.fields_by_name
     for path in mask.paths:
         if path not in known:
             raise FieldUnknown(path=path, field="read_mask")
-    return frozenset(mask.paths) or None
+    return frozenset({"release_id", *mask.paths}) if mask.paths else None
 
 
 def moment_to_pb(at: datetime) -> dict[str, int]:

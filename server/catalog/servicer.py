@@ -14,8 +14,7 @@ from server.catalog.mapping import (
     feed_message_to_pb,
     filter_from_pb,
     genre_to_pb,
-    read_fields,
-    release_to_pb,
+    rendering,
 )
 from server.pipeline.call import Call
 
@@ -27,19 +26,19 @@ class CatalogServicer:
         self._catalog = catalog
 
     async def GetRelease(self, request: pb.GetReleaseRequest, call: Call) -> pb.GetReleaseResponse:
-        release = await self._catalog.get_release(request.release, viewer=call.viewer)
-        return pb.GetReleaseResponse(release=release_to_pb(release, read_fields(request.read_mask)))
+        render = rendering(call.viewer, request.read_mask)
+        return pb.GetReleaseResponse(release=render(await self._catalog.get_release(request.release, viewer=call.viewer)))
 
     async def BatchGetReleases(self, request: pb.BatchGetReleasesRequest, call: Call) -> pb.BatchGetReleasesResponse:
+        render = rendering(call.viewer, request.read_mask)
         found, missing = await self._catalog.batch_get_releases(request.release_ids, viewer=call.viewer)
-        fields = read_fields(request.read_mask)
-        return pb.BatchGetReleasesResponse(releases=[release_to_pb(one, fields) for one in found], missing_release_ids=missing)
+        return pb.BatchGetReleasesResponse(releases=map(render, found), missing_release_ids=missing)
 
     async def ListReleases(self, request: list_pb.ListReleasesRequest, call: Call) -> list_pb.ListReleasesResponse:
+        render = rendering(call.viewer, request.read_mask)
         page = Page(request.page_size, request.page_token)
         releases, following = await self._catalog.list_releases(filter_from_pb(request), page, viewer=call.viewer)
-        fields = read_fields(request.read_mask)
-        return list_pb.ListReleasesResponse(releases=[release_to_pb(one, fields) for one in releases], next_page_token=following)
+        return list_pb.ListReleasesResponse(releases=map(render, releases), next_page_token=following)
 
     async def ListGenres(self, request: pb.ListGenresRequest, call: Call) -> pb.ListGenresResponse:
         return pb.ListGenresResponse(genres=map(genre_to_pb, await self._catalog.list_genres()))
