@@ -12,6 +12,8 @@ import resource
 import signal
 import sys
 import warnings
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF")
@@ -33,6 +35,8 @@ class Refused(Exception):
 def main(words: list[str]) -> None:
     # Ends with who asked: nobody else will ever read the answer.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    with suppress(OSError):  # Where memory runs out, the one to end is this.
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

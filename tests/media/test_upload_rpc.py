@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import grpc
+import httpx
 import pytest
 from google.api import httpbody_pb2
 
@@ -17,11 +20,13 @@ from ani.media.v1 import upload_pb2, upload_service_pb2_grpc
 from ani.media.v1 import upload_service_pb2 as pb
 from domain.kernel import Role, new_id
 from domain.media.files import MEGABYTE
+from server.settings import Settings
 from tests.builders import NOON, a_release
 from tests.media.conftest import kept
 from tests.media.images import an_image, opened
+from tests.media.s3 import KEY, SECRET, s3_server
 from tests.media.test_subtitles import VTT
-from tests.serving import Metadata, Served, refusal, taken_apart, with_metadata
+from tests.serving import Metadata, Served, refusal, serving, taken_apart, with_metadata
 
 Token = Callable[..., Metadata]
 POSTER = an_image("JPEG", size=(400, 600))
@@ -178,3 +183,28 @@ class TestGetPlaybackFile:
 
         assert grpc.StatusCode.UNAUTHENTICATED is guest.code
         assert ("text/vtt; charset=utf-8", VTT.encode()) == (answer.content.content_type, answer.content.data)
+
+
+class TestS3:
+    async def test_keeps_files_and_hands_them_out_itself(
+        self, settings: Settings, token: Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        with s3_server(tmp_path / "s3") as server:
+            async with serving(replace(settings, storage_url=server.url), f"unix:{tmp_path}/s") as served:
+                file = await uploaded(served, token)
+                request = pb.GetFileRequest(file_id=file.file_id)
+                shown = (await served.uploads.GetFile(request, metadata=token(Role.EDITOR))).file
+                image = pb.GetImageRequest(file_id=file.file_id)
+                through = (await served.uploads.GetImage(image, metadata=token(Role.EDITOR))).image
+                async with httpx.AsyncClient() as client:
+                    direct = await client.get(shown.signed_url)
+
+                server.process.kill()
+                server.process.wait()
+                away = await refusal(served.uploads.UploadFile(iter(sent(POSTER)), metadata=token(Role.EDITOR)))
+
+        assert ("image/webp", through.data) == (direct.headers["content-type"], direct.content)
+        assert (grpc.StatusCode.UNAVAILABLE, "STORAGE_UNAVAILABLE") == (away.code, away.reason)
+        assert not (tmp_path / "files").exists()

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres import Database
+from adapters.postgres import Database, bare
+from adapters.postgres.catalog.items import ITEMS as EPISODES
 from adapters.storage import LocalStorage
 from domain.kernel import Page, new_id
 from domain.media.files import (
@@ -36,7 +37,7 @@ from domain.media.files import (
     Upload,
 )
 from domain.media.uploads import Uploads
-from tests.builders import GUEST, NOON, a_draft, a_release, a_viewer, an_editor
+from tests.builders import GUEST, NOON, a_draft, a_release, a_viewer, an_editor, an_episode
 from tests.media.conftest import event_names, kept
 from tests.media.images import an_image, opened
 from tests.media.test_subtitles import VTT
@@ -327,6 +328,26 @@ class TestAttachFile:
         with pytest.raises(FileNotFound):
             await uploads.attach_file(OwnerKind.RELEASE, release.release_id, new_id(at=NOON), position=0)
 
+    async def test_of_an_episode_is_shown_to_those_who_may_see_its_release(self, uploads: Uploads, database: Database) -> None:
+        file, release = await uploaded(uploads), await kept(database, a_release(age_rating=18))
+        episode = an_episode(release)
+        keeper = EPISODES["episode"].keeper
+        async with database.begins(bare)() as connection:
+            await keeper.add(connection, episode)
+        await uploads.attach_file(OwnerKind.EPISODE, episode.episode_id, file.file_id, position=0)
+
+        async def seen(maturity: int) -> int:
+            viewer = a_viewer(maturity=maturity)
+            return len(await uploads.list_attachments(OwnerKind.EPISODE, [episode.episode_id], None, viewer=viewer))
+
+        before = (await seen(18), await seen(12))
+        async with database.begins(bare)() as connection:
+            await keeper.delete(connection, episode.episode_id, at=NOON)
+
+        assert ((1, 0), 0) == (before, await seen(18))
+        with pytest.raises(OwnerNotFound):
+            await uploads.attach_file(OwnerKind.EPISODE, episode.episode_id, file.file_id, position=0)
+
     async def test_only_tries_when_asked_to(self, uploads: Uploads, database: Database) -> None:
         file, release = await uploaded(uploads), await kept(database, a_release())
 
@@ -357,7 +378,7 @@ class TestListAttachments:
         shown, draft = await kept(database, a_release()), await kept(database, a_draft())
         for owner in (draft, shown):
             await uploads.attach_file(OwnerKind.RELEASE, owner.release_id, file.file_id, position=0)
-        await uploads.attach_file(OwnerKind.RELEASE, shown.release_id, subtitles.file_id, position=0)
+        await uploads.attach_file(OwnerKind.RELEASE, shown.release_id, subtitles.file_id, position=1)
         asked = [draft.release_id, new_id(at=NOON), shown.release_id]
 
         async def seen(viewer: Any, kind: FileKind | None = None) -> list[tuple[str, str]]:

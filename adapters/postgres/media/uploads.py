@@ -143,7 +143,8 @@ _PROMOTED = "SELECT FROM media.promos WHERE promos.image_file_id = files.file_id
 _RUNNING = "promos.enabled AND coalesce(promos.start_time <= :at, TRUE) AND coalesce(promos.end_time > :at, TRUE)"
 # The release that an attachment belongs to, be it by one of its episodes.
 _RELEASE = """
-    LEFT JOIN catalog.episodes ON attachments.owner_kind = 2 AND episodes.episode_id = attachments.owner_id
+    LEFT JOIN catalog.episodes
+    ON attachments.owner_kind = 2 AND episodes.episode_id = attachments.owner_id AND episodes.delete_time IS NULL
     JOIN catalog.releases
     ON releases.release_id = CASE WHEN attachments.owner_kind = 1 THEN attachments.owner_id ELSE episodes.release_id END
     AND releases.delete_time IS NULL
@@ -215,7 +216,7 @@ _OWNER = _query(
         WHEN 1 THEN EXISTS (SELECT FROM catalog.releases WHERE release_id = CAST(:owner_id AS uuid) AND delete_time IS NULL)
         ELSE EXISTS (
             SELECT FROM catalog.episodes JOIN catalog.releases USING (release_id)
-            WHERE episode_id = CAST(:owner_id AS uuid) AND releases.delete_time IS NULL
+            WHERE episode_id = CAST(:owner_id AS uuid) AND releases.delete_time IS NULL AND episodes.delete_time IS NULL
         )
     END
     """
