@@ -14,7 +14,15 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from ani.catalog.v1 import catalog_admin_service_pb2_grpc, catalog_service_pb2_grpc
+from ani.catalog.v1 import (
+    catalog_admin_service_pb2_grpc,
+    catalog_service_pb2_grpc,
+    episode_admin_service_pb2_grpc,
+    episode_service_pb2_grpc,
+    import_service_pb2_grpc,
+    schedule_admin_service_pb2_grpc,
+    schedule_service_pb2_grpc,
+)
 from ani.media.v1 import (
     attachment_service_pb2_grpc,
     promo_admin_service_pb2_grpc,
@@ -53,12 +61,32 @@ class Served:
         return catalog_admin_service_pb2_grpc.CatalogAdminServiceStub(self.channel)
 
     @property
+    def episodes(self) -> episode_service_pb2_grpc.EpisodeServiceAsyncStub:
+        return episode_service_pb2_grpc.EpisodeServiceStub(self.channel)
+
+    @property
+    def episode_admin(self) -> episode_admin_service_pb2_grpc.EpisodeAdminServiceAsyncStub:
+        return episode_admin_service_pb2_grpc.EpisodeAdminServiceStub(self.channel)
+
+    @property
+    def schedule(self) -> schedule_service_pb2_grpc.ScheduleServiceAsyncStub:
+        return schedule_service_pb2_grpc.ScheduleServiceStub(self.channel)
+
+    @property
+    def schedule_admin(self) -> schedule_admin_service_pb2_grpc.ScheduleAdminServiceAsyncStub:
+        return schedule_admin_service_pb2_grpc.ScheduleAdminServiceStub(self.channel)
+
+    @property
     def uploads(self) -> upload_service_pb2_grpc.UploadServiceAsyncStub:
         return upload_service_pb2_grpc.UploadServiceStub(self.channel)
 
     @property
     def attachments(self) -> attachment_service_pb2_grpc.AttachmentServiceAsyncStub:
         return attachment_service_pb2_grpc.AttachmentServiceStub(self.channel)
+
+    @property
+    def imports(self) -> import_service_pb2_grpc.ImportServiceAsyncStub:
+        return import_service_pb2_grpc.ImportServiceStub(self.channel)
 
     @property
     def operations(self) -> operation_service_pb2_grpc.OperationServiceAsyncStub:

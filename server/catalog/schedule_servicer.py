@@ -12,7 +12,7 @@ from domain.catalog.timetable import View
 from domain.editing.model import Author
 from domain.editing.service import Editing
 from domain.kernel import Page
-from server.catalog.mapping import mask_to_pb, moment_to_pb
+from server.catalog.mapping import mask_to_pb
 from server.catalog.schedule_mapping import (
     airing_to_pb,
     change_to_pb,
@@ -38,11 +38,7 @@ class ScheduleServicer:
         found = await self._schedule.get_schedule(
             view, time_zone=time_zone, release=request.release, viewer=call.viewer, now=call.now
         )
-        return pb.GetScheduleResponse(
-            days=map(day_to_pb, found.days),
-            undated=map(airing_to_pb, found.undated),
-            time=moment_to_pb(call.now),  # type: ignore[arg-type]
-        )
+        return pb.GetScheduleResponse(days=map(day_to_pb, found.days), undated=map(airing_to_pb, found.undated))
 
     async def GetScheduleCalendar(self, request: pb.GetScheduleCalendarRequest, call: Call) -> pb.GetScheduleCalendarResponse:
         feed = await self._schedule.get_calendar(release=request.release, viewer=call.viewer, now=call.now, name=CALENDAR_NAME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -15,14 +16,20 @@ from hypothesis import strategies as st
 from ani.catalog.v1 import browsing_service_pb2 as browsing_pb
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
+from ani.catalog.v1 import episode_admin_service_pb2 as episode_admin_pb
 from ani.catalog.v1 import (
+    episode_pb2,
     franchise_admin_service_pb2,
     franchise_admin_service_pb2_grpc,
     franchise_pb2,
     release_facts_pb2,
     release_list_pb2,
     release_pb2,
+    schedule_pb2,
 )
+from ani.catalog.v1 import episode_service_pb2 as episode_pb
+from ani.catalog.v1 import schedule_admin_service_pb2 as schedule_admin_pb
+from ani.catalog.v1 import schedule_service_pb2 as schedule_pb
 from ani.media.v1 import attachment_service_pb2 as attachment_pb
 from ani.media.v1 import promo_admin_service_pb2 as promo_admin_pb
 from ani.media.v1 import promo_pb2, upload_pb2
@@ -41,6 +48,8 @@ CACHED = [m for service in SERVICES for m in service.methods if plan(m).ttl]
 IDS = [new_id(at=NOON) for _ in range(7)]
 FRANCHISE_ID = new_id(at=NOON)
 FILES = [new_id(at=NOON) for _ in range(3)]
+EPISODES = [new_id(at=NOON) for _ in range(6)]
+ENTRIES = [new_id(at=NOON) for _ in range(6)]
 HELD = release_facts_pb2.RightsBlock(holder="Toho", reason="licensed elsewhere", countries=["DE"])
 KNOWN = release_facts_pb2.ExternalId(provider=release_facts_pb2.EXTERNAL_ID_PROVIDER_MAL, external_id="1")
 RELEASES: list[dict[str, Any]] = [
@@ -68,6 +77,13 @@ requests: dict[str, st.SearchStrategy[Any]] = {
     "ListTags": st.just(browsing_pb.ListTagsRequest()),
     "GetFranchise": st.builds(browsing_pb.GetFranchiseRequest, franchise_id=st.sampled_from([FRANCHISE_ID, IDS[0]])),
     "ListFranchises": st.just(browsing_pb.ListFranchisesRequest()),
+    "GetEpisode": st.builds(episode_pb.GetEpisodeRequest, episode_id=st.sampled_from(EPISODES)),
+    "BatchGetEpisodes": st.just(episode_pb.BatchGetEpisodesRequest(episode_ids=EPISODES)),
+    "ListEpisodes": st.builds(episode_pb.ListEpisodesRequest, release=st.sampled_from(IDS)),
+    "GetSchedule": st.builds(schedule_pb.GetScheduleRequest, view=st.sampled_from(["tomorrow", "upcoming"])),
+    "GetScheduleCalendar": st.just(schedule_pb.GetScheduleCalendarRequest()),
+    "GetScheduleEntry": st.builds(schedule_pb.GetScheduleEntryRequest, schedule_entry_id=st.sampled_from(ENTRIES)),
+    "ListScheduleChanges": st.builds(schedule_pb.ListScheduleChangesRequest, schedule_entry_id=st.sampled_from(ENTRIES)),
     "ListAttachments": st.builds(
         attachment_pb.ListAttachmentsRequest,
         owner_kind=st.just(upload_pb2.OWNER_KIND_RELEASE),
@@ -136,6 +152,8 @@ async def two(probe: Probe, start: Start, settings: Settings, token: Token) -> t
     franchises = franchise_admin_service_pb2_grpc.FranchiseAdminServiceStub(probe.served.channel)
     created = franchise_admin_service_pb2.CreateFranchiseRequest(franchise=franchise)
     await franchises.CreateFranchise(created, metadata=token(Role.EDITOR))
+    for release_id, episode_id, entry_id in zip(IDS, EPISODES, ENTRIES, strict=False):
+        await schedule_episode(probe, release_id, episode_id, entry_id, token(Role.EDITOR))
     for file_id, release_id in zip(FILES, IDS[1:], strict=False):
         await attach_poster(probe, file_id, release_id, token(Role.EDITOR))
         await promote(probe, release_id, token(Role.EDITOR))
@@ -146,6 +164,16 @@ async def promote(probe: Probe, release_id: str, metadata: Metadata) -> None:
     promo = promo_pb2.Promo(title="Watch it", release_id=release_id, enabled=True)
     promo.format, promo.placement = promo_pb2.PROMO_FORMAT_BANNER, promo_pb2.PROMO_PLACEMENT_HOME
     await probe.served.promo_admin.CreatePromo(promo_admin_pb.CreatePromoRequest(promo=promo), metadata=metadata)
+
+
+async def schedule_episode(probe: Probe, release_id: str, episode_id: str, entry_id: str, metadata: Metadata) -> None:
+    episode = episode_pb2.Episode(episode_id=episode_id, release_id=release_id, number="1")
+    await probe.served.episode_admin.CreateEpisode(episode_admin_pb.CreateEpisodeRequest(episode=episode), metadata=metadata)
+    entry = schedule_pb2.ScheduleEntry(schedule_entry_id=entry_id, release_id=release_id, number="1")
+    entry.planned_air_time.FromDatetime(datetime.now(UTC) + timedelta(days=1))
+    await probe.served.schedule_admin.CreateScheduleEntry(
+        schedule_admin_pb.CreateScheduleEntryRequest(schedule_entry=entry), metadata=metadata
+    )
 
 
 async def attach_poster(probe: Probe, file_id: str, release_id: str, metadata: Metadata) -> None:
