@@ -55,7 +55,7 @@ WANTED = {
     "genre and year, by rating": pb.ListReleasesRequest(genres=["Genre 2"], year_from=1995, order_by="rating"),
     "tag and kind, by popularity": pb.ListReleasesRequest(tags=["tag-3"], kind=release_pb2.RELEASE_KIND_TV, order_by="popularity"),
     "studio and status, latest first": pb.ListReleasesRequest(studio="Studio 7", status=release_pb2.RELEASE_STATUS_ONGOING),
-    "rare tag and genre, by title": pb.ListReleasesRequest(tags=["tag-200"], genres=["genre-20"], order_by="title"),
+    "rare tag and genre, by title": pb.ListReleasesRequest(tags=["tag-50"], genres=["genre-3"], order_by="title"),
 }
 WALKED = pb.ListReleasesRequest(genres=["genre-1"], year_from=1950, order_by="rating", page_size=PAGE_SIZE)
 
