@@ -36,9 +36,9 @@ FROM python:${PYTHON} AS base
 RUN python -m pip uninstall --yes setuptools wheel pip \
     && groupadd --gid 10001 ani \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin ani \
-    && install --directory --owner=10001 --group=10001 --mode=0700 /data
+    && install --directory --owner=10001 --group=10001 --mode=0700 /data /data/files
 COPY --from=code /opt/ani /opt/ani
-# The root file system may be read-only: only /data and /tmp are written to. The settings are those that production demands
+# The root file system may be read-only: only /data and /tmp are written to. A volume at /data/files takes after the folder here. The settings are those that production demands
 # anyway; addresses and keys come from outside.
 ENV PATH=/opt/ani/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

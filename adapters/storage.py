@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from domain.media.files import StorageUnavailable
 
@@ -34,6 +34,8 @@ class StorageUrlRefused(ValueError):
 
 def storage_at(url: str, *, folder: Path) -> LocalStorage | S3Storage:
     """Return the storage at a URL, or the one in a folder when there is none. Raises StorageUrlRefused."""
+    if url.startswith("file:"):
+        return LocalStorage(Path(unquote(urlsplit(url).path)))
     return S3Storage.connect(url) if url else LocalStorage(folder)
 
 

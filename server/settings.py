@@ -52,10 +52,12 @@ def _url(*schemes: str) -> Callable[[str], str]:
 
 
 def _bucket(text: str) -> str:
-    """s3://BUCKET or s3://BUCKET/PREFIX, with ?endpoint=URL and &region=NAME where they are needed"""
+    """file:///FOLDER, or s3://BUCKET/PREFIX with ?endpoint=URL and &region=NAME where they are needed"""
     parts = urlsplit(text)
     options = parse_qs(parts.query, keep_blank_values=True).keys()
-    if text and (parts.scheme != "s3" or not parts.hostname or parts.username or not options <= {"endpoint", "region"}):
+    folder = parts.scheme == "file" and not parts.netloc and parts.path.startswith("/") and not parts.query
+    bucket = parts.scheme == "s3" and parts.hostname and not parts.username and options <= {"endpoint", "region"}
+    if text and not (folder or bucket):
         raise ValueError
     return text
 
@@ -107,7 +109,8 @@ class Settings:
         "ANI_STORAGE_URL",
         "",
         _bucket,
-        "S3 store of uploaded files, as s3://BUCKET/PREFIX?endpoint=URL; keys in AWS_ variables; empty means files/ in ANI_DATA",
+        "where uploaded files lie: file:///FOLDER or s3://BUCKET/PREFIX?endpoint=URL with keys in AWS_ variables; "
+        "empty means files/ in ANI_DATA",
     )
     promo_hosts: tuple[str, ...] = _setting(
         "ANI_PROMO_HOSTS", (), _words, "hosts that promos and ad tags may lead to, and all below them; empty means none"
@@ -198,6 +201,8 @@ class Settings:
         needed = {
             "DATABASE_URL must be set in production": stores and not self.database_url,
             "ANI_TOKEN_KEYS must be set in production": stores and self.token_keys == Path(""),
+            # What is only in a container's own folder is gone with the container.
+            "ANI_STORAGE_URL must be set in production": stores and not self.storage_url,
             "ANI_REFLECTION must be off in production": self.reflection,
             "ANI_CORS_ORIGINS must not be * in production": "*" in self.cors_origins,
         }

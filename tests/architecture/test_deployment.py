@@ -155,7 +155,7 @@ class TestDockerfile:
         assert all((ROOT / name).exists() for name in admitted)
 
     def test_sets_only_settings_that_exist(self) -> None:
-        needed = {"DATABASE_URL": "postgresql://ani@database/ani", "ANI_TOKEN_KEYS": "/keys"}
+        needed = {"DATABASE_URL": "postgresql://ani@database/ani", "ANI_TOKEN_KEYS": "/keys", "ANI_STORAGE_URL": "file:///files"}
 
         settings = Settings.read(image_environment() | needed)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.storage import PART, LocalSpooling, LocalStorage, S3Storage, StorageUrlRefused
+from adapters.storage import PART, LocalSpooling, LocalStorage, S3Storage, StorageUrlRefused, storage_at
 from domain.kernel import new_id
 from domain.media.files import StorageUnavailable
 from domain.media.storage import Storage
@@ -113,6 +113,15 @@ class TestStorage:
             await storage.get(key)
         with pytest.raises(ValueError, match="not a key"):
             await storage.delete([key])
+
+
+class TestStorageAt:
+    async def test_finds_a_folder_by_its_address_or_the_usual_one(self, tmp_path: Path) -> None:
+        for url, folder in {"": "usual", f"{(tmp_path / 'a folder').as_uri()}": "a folder"}.items():
+            storage = storage_at(url, folder=tmp_path / "usual")
+            await storage.put(key := a_key(), b"data", content_type="image/webp")
+
+            assert [key] == [path.name for path in (tmp_path / folder).rglob(key)]
 
 
 class TestLocalStorage:
