@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from enum import Enum
 
 from domain.catalog.model import Kind, Season, Status
 from domain.kernel import InvalidArgument
+
+# What a database has no text for.
+UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
+LARGEST_EXACT = 2**53
 
 
 class Key(Enum):
@@ -17,6 +22,9 @@ class Key(Enum):
     POPULARITY = "popularity"
     PREMIERE = "premiere"
     TITLE = "title"
+
+
+LARGEST = {Key.POPULARITY: 2**31 - 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,15 @@ def order(text: str) -> Order:
     if direction not in {"", "asc", "desc"}:
         raise OrderUnknown(order_by=text, field="order_by")
     return Order(key, direction == "desc" if direction else key is not Key.TITLE)
+
+
+def comparable(key: Key, value: object) -> bool:
+    """Tell whether a value can be the place where a list goes on. Others may stand in a token that somebody made up."""
+    if key is Key.TITLE:
+        return isinstance(value, str) and not UNWRITABLE.search(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float) if key is Key.RATING else int):
+        return False
+    return abs(value) <= LARGEST.get(key, LARGEST_EXACT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

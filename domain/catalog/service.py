@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from domain.catalog.filters import Filter, Key, Value
+from domain.catalog.filters import Filter, Key, Value, comparable
 from domain.catalog.franchises import Franchise, Totals
 from domain.catalog.model import (
     CatalogEmpty,
@@ -31,8 +30,6 @@ from domain.visibility import Sight, sight
 FEED_BATCH = 100
 HEARTBEAT_SECONDS = 15.0
 SOON_SECONDS = 0.2
-# Beyond any time, count or rating: what PostgreSQL could not compare is not looked for.
-LARGEST_KEY = 2**53
 
 
 class Catalog:
@@ -123,7 +120,9 @@ class Catalog:
     async def list_franchises(self, page: Page) -> tuple[list[Franchise], str]:
         """Return franchises by name and the token of the next page. Raises PageTokenInvalid."""
         values = place_values(page.token, binding="franchises")
-        after = (str(values[0]), valid_id(values[-1])) if values else None
+        if values and (len(values) != 2 or not comparable(Key.TITLE, values[0])):
+            raise PageTokenInvalid(field="page_token")
+        after = (values[0], valid_id(values[1])) if values else None
         async with self._read() as store:
             found = await store.franchises(after=after, limit=page.size + 1)
         if len(found) <= page.size:
@@ -218,13 +217,9 @@ def _place(token: str, wanted: Filter) -> tuple[str | float, str] | None:
     values = place_values(token, binding=wanted.binding)
     if values is None:
         return None
-    if len(values) != 2:
+    if len(values) != 2 or not comparable(wanted.order.key, values[0]):
         raise PageTokenInvalid(field="page_token")
-    key: Any = values[0]
-    kinds: Any = {Key.TITLE: str, Key.RATING: (int, float)}.get(wanted.order.key, int)
-    if isinstance(key, bool) or not isinstance(key, kinds) or (not isinstance(key, str) and abs(key) >= LARGEST_KEY):
-        raise PageTokenInvalid(field="page_token")
-    return key, valid_id(values[1])
+    return values[0], valid_id(values[1])
 
 
 def _as_seen(change: Change, viewer: Viewer) -> Change | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from datetime import timedelta
 
 import pytest
@@ -199,6 +200,19 @@ class TestListReleases:
 
         with pytest.raises(PageTokenInvalid):
             await catalog.list_releases(wanted, Page(1, token), viewer=GUEST)
+
+    @pytest.mark.parametrize(
+        ("key", "place"),
+        [(Key.POPULARITY, 2**31), (Key.TITLE, "a\0"), (Key.TITLE, "\ud800"), (Key.RATING, math.nan), (Key.PREMIERE, -(2**60))],
+    )
+    async def test_refuses_places_beyond_what_can_be_compared(self, catalog: Catalog, key: Key, place: str | float) -> None:
+        wanted = Filter(order=Order(key))
+        token = place_token(place, new_id(at=NOON), binding=wanted.binding)
+
+        with pytest.raises(PageTokenInvalid):
+            await catalog.list_releases(wanted, Page(1, token), viewer=GUEST)
+        with pytest.raises(PageTokenInvalid):
+            await catalog.list_franchises(Page(1, place_token("a\0", new_id(at=NOON), binding="franchises")))
 
 
 class TestListFilterValues:
