@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from domain.kernel import Event, NotFound
+from domain.kernel import Event, NotFound, Viewer
 
 
 class Item(Protocol):
@@ -35,6 +35,19 @@ def _same(item: T) -> T:
     return item
 
 
+def _hidden(_item: T, _viewer: Viewer) -> bool:
+    return False
+
+
+def _whole(_item: T) -> tuple[str, str] | None:
+    return None
+
+
+def everyone(_item: T, _viewer: Viewer) -> bool:
+    """Show items of a kind to everyone."""
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind(Generic[T]):
     """A kind of item, and its own rules."""
@@ -50,6 +63,11 @@ class Kind(Generic[T]):
     settled: Callable[[T, datetime], T] = _as_it_is
     # Brings what means the same into one form, so that it is no difference.
     normal: Callable[[T], T] = _same
+
+    # Tells whether somebody who is no editor may see an item; nobody may unless a kind says so.
+    shown: Callable[[T, Viewer], bool] = _hidden
+    # Names the kind and id of the item that this one is a part of, whose own rule then holds as well.
+    part_of: Callable[[T], tuple[str, str] | None] = _whole
 
     def key(self, item: T) -> str:
         return str(getattr(item, f"{self.name}_id"))

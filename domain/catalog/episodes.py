@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from domain.catalog.model import ReleaseNotFound, Title
-from domain.items import Kind
+from domain.items import Kind, everyone
 from domain.kernel import AlreadyExists, Begin, Event, InvalidArgument, NotFound, Page, Viewer
 from domain.paging import place_token, whole_place
 from domain.visibility import Sight, Terms, sight
@@ -156,7 +156,16 @@ def _events(before: Episode | None, after: Episode | None, at: datetime) -> list
     return events
 
 
-EPISODE = Kind(name="episode", of=Episode, writable=WRITABLE, missing=EpisodeNotFound, events=_events, settled=_settled)
+EPISODE = Kind(
+    name="episode",
+    of=Episode,
+    writable=WRITABLE,
+    missing=EpisodeNotFound,
+    events=_events,
+    settled=_settled,
+    shown=everyone,
+    part_of=lambda episode: ("release", episode.release_id),
+)
 
 
 class EpisodeStore(Protocol):

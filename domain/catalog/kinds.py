@@ -28,11 +28,12 @@ from domain.catalog.model import (
     ReleaseNotFound,
     ReleasePublished,
     ReleaseUpdated,
+    Tag,
 )
 from domain.catalog.schedule import SCHEDULE_ENTRY
-from domain.items import Kind
+from domain.items import Kind, everyone
 from domain.kernel import Event
-from domain.visibility import Publication
+from domain.visibility import Publication, Sight, sight
 
 
 def _release_events(before: Release | None, after: Release | None, at: datetime) -> list[Event]:
@@ -56,9 +57,9 @@ def _dated(release: Release, at: datetime) -> Release:
 
 def _plain(release: Release) -> Release:
     """Return a release with what others decide left out: the names of its genres and tags, and their order."""
-    return replace(
-        release, genres=tuple(Genre(genre.genre_id) for genre in sorted(release.genres, key=lambda genre: genre.genre_id))
-    )
+    genres = tuple(Genre(genre_id) for genre_id in sorted(genre.genre_id for genre in release.genres))
+    tags = tuple(Tag(tag_id) for tag_id in sorted(tag.tag_id for tag in release.tags))
+    return replace(release, genres=genres, tags=tags)
 
 
 RELEASE = Kind(
@@ -69,6 +70,7 @@ RELEASE = Kind(
     events=_release_events,
     settled=_dated,
     normal=_plain,
+    shown=lambda release, viewer: sight(release.terms, viewer) is Sight.VISIBLE,
 )
 
 
@@ -95,6 +97,7 @@ GENRE = Kind(
     writable=GROUP_FIELDS,
     missing=GenreNotFound,
     events=_genre_events,
+    shown=everyone,
 )
 TAG = Kind(
     name="tag",
@@ -102,14 +105,13 @@ TAG = Kind(
     writable=GROUP_FIELDS,
     missing=TagNotFound,
     events=_tag_events,
+    shown=everyone,
 )
 FRANCHISE = Kind(
     name="franchise",
     of=Franchise,
     writable=FRANCHISE_FIELDS,
     missing=FranchiseNotFound,
-    events=lambda before, after, at: [
-        FranchiseChanged(time=at, franchise_id=one.franchise_id) for one in (after or before,) if one
-    ],
+    events=_franchise_events,
 )
 KINDS = (RELEASE, GENRE, TAG, FRANCHISE, EPISODE, SCHEDULE_ENTRY)

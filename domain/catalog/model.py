@@ -265,6 +265,8 @@ class Change:
     release_id: str
     time: datetime
     release: Release | None
+    # Whether viewers could ever see it.
+    was_published: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

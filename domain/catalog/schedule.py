@@ -8,7 +8,7 @@ from enum import IntEnum
 from zoneinfo import ZoneInfo
 
 from domain.catalog.zones import TOKYO, beginning, zone
-from domain.items import Kind
+from domain.items import Kind, everyone
 from domain.kernel import Event, InvalidArgument, NotFound
 
 
@@ -275,4 +275,6 @@ SCHEDULE_ENTRY = Kind(
     missing=ScheduleEntryNotFound,
     events=_events,
     settled=_settled,
+    shown=everyone,
+    part_of=lambda entry: ("release", entry.release_id),
 )

@@ -225,9 +225,9 @@ def _place(token: str, wanted: Filter) -> tuple[str | float, str] | None:
 def _as_seen(change: Change, viewer: Viewer) -> Change | None:
     """Show a change as the viewer may see it: what left the viewer's sight is gone, what never was in it is not mentioned."""
     release = change.release
-    if release is None or _visible(release, viewer):
+    if release is not None and _visible(release, viewer):
         return change
-    if release.publish_time is None:
+    if not change.was_published and not viewer.sees_drafts:
         return None
     return replace(change, release=None)
 

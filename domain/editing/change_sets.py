@@ -22,6 +22,7 @@ from domain.editing.model import (
     ChangeSetRejected,
     ChangeSetRolledBack,
     ChangeSetSubmitted,
+    ForeignDraft,
     Outcome,
     OwnProposal,
     PublishTimePast,
@@ -31,6 +32,7 @@ from domain.editing.model import (
 )
 from domain.editing.ports import EditingStore
 from domain.editing.service import Editing
+from domain.items import Kind
 from domain.kernel import Begin, Page, Refusal, Role, Unavailable, Viewer
 from domain.paging import page_place, page_token
 
@@ -52,6 +54,7 @@ class ChangeSets:
         async with self._begin() as store:
             if not await store.add_change_set(draft):
                 return await self._created_before(store, draft)
+            await self._check_seen(store, draft, viewer)
             if not viewer.role.is_staff and (count := await store.open_change_sets(viewer.account_id)) > MOST_OPEN_SETS:
                 raise TooManyOpenSets(count=count - 1, retry_after=BUSY_RETRY_SECONDS)
             return draft
@@ -79,13 +82,14 @@ class ChangeSets:
     ) -> ChangeSet:
         """Change a draft. Raises ChangeSetNotFound, ChangeSetNotReady, ChangeSetChangedMeanwhile, EditRepeated."""
         async with self._begin() as store:
-            before = await self._to_change(store, change_set_id, viewer)
+            before = _own(await self._to_change(store, change_set_id, viewer), viewer)
             if before.state is not State.DRAFT:
                 raise ChangeSetNotReady(change_set_id=change_set_id, present=before.state.name, wanted="another one")
             if version not in (0, before.version):
                 raise ChangeSetChangedMeanwhile(change_set_id=change_set_id, present=before.version, named=version)
             after = replace(before, **changes, version=before.version + 1, update_time=at)
             self._check(after)
+            await self._check_seen(store, after, viewer)
             await store.save_change_set(after)
             return after
 
@@ -93,12 +97,16 @@ class ChangeSets:
         """Make all edits, look at what they do, and keep nothing. Raises whatever publishing would raise."""
         async with self._begin(rehearse=True) as store:
             change_set = await self._to_change(store, change_set_id, viewer)
+            # What could be seen when it was written down may be hidden by now.
+            await self._check_seen(store, change_set, viewer)
             return await self._make_all(store, change_set, at=at)
 
     async def submit_change_set(self, change_set_id: str, *, viewer: Viewer, at: datetime) -> ChangeSet:
         """Hand a draft in for review. Raises ChangeSetNotReady and ChangeSetEmpty."""
         async with self._begin() as store:
-            before = await self._to_change(store, change_set_id, viewer)
+            before = _own(await self._to_change(store, change_set_id, viewer), viewer)
+            if before.state is State.SUBMITTED:
+                return before
             after = before.stepped(State.SUBMITTED, at=at)
             if not after.edits:
                 raise ChangeSetEmpty(change_set_id=change_set_id)
@@ -112,6 +120,8 @@ class ChangeSets:
             before = await self._to_change(store, change_set_id, viewer)
             if before.author_id == viewer.account_id:
                 raise OwnProposal
+            if before.state is State.TAKEN and before.reviewer_id == viewer.account_id:
+                return before
             after = before.stepped(State.TAKEN, at=at, reviewer_id=viewer.account_id)
             await store.save_change_set(after)
             return after
@@ -120,6 +130,8 @@ class ChangeSets:
         """Publish a proposal that the viewer has taken. Raises ChangeSetNotReady, TakenByAnother and what its edits raise."""
         async with self._begin() as store:
             before = await self._to_change(store, change_set_id, viewer)
+            if before.state is State.PUBLISHED and before.reviewer_id == viewer.account_id:
+                return before, []
             if before.state is not State.TAKEN:
                 raise ChangeSetNotReady(change_set_id=change_set_id, present=before.state.name, wanted="accepted")
             _decided_by(before, viewer)
@@ -129,6 +141,8 @@ class ChangeSets:
         """Turn a proposal down. Raises ChangeSetNotReady and TakenByAnother."""
         async with self._begin() as store:
             before = await self._to_change(store, change_set_id, viewer)
+            if (before.state, before.reviewer_id, before.reason) == (State.REJECTED, viewer.account_id, reason):
+                return before
             after = before.stepped(State.REJECTED, at=at, reviewer_id=viewer.account_id, reason=reason)
             if before.state is State.TAKEN:
                 _decided_by(before, viewer)
@@ -142,10 +156,16 @@ class ChangeSets:
         """Make all edits or none, now or at a time. Raises ChangeSetNotReady, ChangeSetEmpty, PublishTimePast, what edits raise."""
         async with self._begin() as store:
             before = await self._to_change(store, change_set_id, viewer)
+            if before.state is State.PUBLISHED and publish_time is None:
+                return before, []
             if not before.edits:
                 raise ChangeSetEmpty(change_set_id=change_set_id)
             if before.state is State.TAKEN:
                 _decided_by(before, viewer)
+            elif before.state is State.DRAFT:
+                _own(before, viewer)
+            if before.state is State.SCHEDULED and before.publish_time == publish_time:
+                return before, []
             if publish_time is None:
                 return await self._publish(store, before, at=at)
             if publish_time <= at:
@@ -164,6 +184,8 @@ class ChangeSets:
         """Take all edits back or none. Raises ChangeSetNotReady and EditedSince."""
         async with self._begin() as store:
             before = await self._to_change(store, change_set_id, viewer)
+            if before.state is State.ROLLED_BACK:
+                return before, []
             after = before.stepped(State.ROLLED_BACK, at=at)
             author = Author(viewer.account_id, f"takes back: {before.title}", change_set_id)
             outcomes = []
@@ -176,7 +198,10 @@ class ChangeSets:
     async def discard_change_set(self, change_set_id: str, *, viewer: Viewer, at: datetime) -> ChangeSet:
         """Give a change set up that is not published. Raises ChangeSetNotReady."""
         async with self._begin() as store:
-            after = (await self._to_change(store, change_set_id, viewer)).stepped(State.DISCARDED, at=at)
+            before = await self._to_change(store, change_set_id, viewer)
+            if before.state is State.DISCARDED:
+                return before
+            after = before.stepped(State.DISCARDED, at=at)
             await store.save_change_set(after)
             return after
 
@@ -190,10 +215,30 @@ class ChangeSets:
 
     async def _created_before(self, store: EditingStore, draft: ChangeSet) -> ChangeSet:
         found = await store.change_set(draft.change_set_id)
-        decided = (draft.title, draft.note, draft.author_id, draft.edits)
-        if found is None or (found.title, found.note, found.author_id, found.edits) != decided:
+        decided = (draft.title, draft.note, draft.edits)
+        # One that was changed since no longer tells what it was created with; its author alone can have sent this before.
+        same = found is not None and (found.version > 1 or (found.title, found.note, found.edits) == decided)
+        if found is None or found.author_id != draft.author_id or not same:
             raise ChangeSetIdReused(change_set_id=draft.change_set_id, field="change_set.change_set_id")
         return found
+
+    async def _check_seen(self, store: EditingStore, change_set: ChangeSet, viewer: Viewer) -> None:
+        """Refuse edits of what the viewer may not see as if it did not exist: a preview would show it."""
+        if viewer.role >= Role.EDITOR:
+            return
+        for edit in change_set.edits:
+            kind = self._editing.kind(edit.kind)
+            if edit.action is not Action.CREATE and not await self._seen(store, kind, edit.item_id, viewer):
+                raise kind.missing(**{kind.name: edit.item_id})
+
+    async def _seen(self, store: EditingStore, kind: Kind[Any], item_id: str, viewer: Viewer) -> bool:
+        """Tell whether a viewer may see an item, which belongs to another one where its kind says so."""
+        item = await store.item(kind.name, item_id)
+        if item is None or not kind.shown(item, viewer):
+            return False
+        if (whole := kind.part_of(item)) is None:
+            return True
+        return await self._seen(store, self._editing.kind(whole[0]), whole[1], viewer)
 
     async def _make_all(self, store: EditingStore, change_set: ChangeSet, *, at: datetime) -> list[Outcome]:
         author = Author(change_set.author_id, change_set.title, change_set.change_set_id)
@@ -202,7 +247,7 @@ class ChangeSets:
     async def _publish(self, store: EditingStore, before: ChangeSet, *, at: datetime) -> tuple[ChangeSet, list[Outcome]]:
         stepped = before.stepped(State.PUBLISHED, at=at, publish_time=at)
         outcomes = await self._make_all(store, before, at=at)
-        changed = [outcome for outcome in outcomes if outcome.differences or outcome.action is not Action.UPDATE]
+        changed = [outcome for outcome in outcomes if outcome.differences or outcome.effects]
         after = replace(stepped, done=tuple((outcome.kind, outcome.item_id, outcome.version) for outcome in changed))
         await store.save_change_set(after)
         await store.record(ChangeSetPublished(time=at, change_set_id=after.change_set_id, author_id=after.author_id))
@@ -235,6 +280,13 @@ def _readable(found: ChangeSet | None, change_set_id: str, viewer: Viewer) -> Ch
     if found is None or not found.readable_by(viewer):
         raise ChangeSetNotFound(change_set_id=change_set_id)
     return found
+
+
+def _own(change_set: ChangeSet, viewer: Viewer) -> ChangeSet:
+    """Raises ForeignDraft: whoever could change or publish a draft of another would speak in that one's name."""
+    if change_set.author_id != viewer.account_id:
+        raise ForeignDraft(change_set_id=change_set.change_set_id)
+    return change_set
 
 
 def _decided_by(change_set: ChangeSet, viewer: Viewer) -> None:

@@ -73,8 +73,14 @@ async def delete(store: EditingStore, kind: Kind[T], item_id: str, *, version: i
 
 
 async def undelete(store: EditingStore, kind: Kind[T], item_id: str, *, author: Author, at: datetime) -> tuple[T, list[str]]:
-    """Return the item as it was, and the effects. Raises ItemNotDeleted and DeletedTooLongAgo."""
+    """Return the item as it was, and the effects: none when the same author brought it back before.
+
+    Raises ItemNotDeleted and DeletedTooLongAgo.
+    """
+    await store.hold(kind.name, item_id)
     last = await store.revision(kind.name, item_id)
+    if last is not None and last.action is Action.UNDELETE and last.author.account_id == author.account_id:
+        return await present(store, kind, item_id), []
     if last is None or last.action is not Action.DELETE:
         await to_change(store, kind, item_id, 0)
         raise ItemNotDeleted(kind=kind.name, item_id=item_id)

@@ -266,6 +266,12 @@ class OwnProposal(PermissionDenied):
     text = "Nobody reviews a proposal of his own: publish the change set instead, or leave it to another editor."
 
 
+class ForeignDraft(PermissionDenied):
+    """Raised when a draft is to be changed, submitted or published by somebody else than its author."""
+
+    text = "The change set {change_set_id} is a draft of somebody else."
+
+
 class TakenByAnother(FailedPrecondition):
     """Raised when a proposal is decided by somebody else than the editor who took it."""
 

@@ -29,6 +29,9 @@ class EditingStore(Protocol):
     async def delete_item(self, kind: str, item_id: str, *, at: datetime) -> None:
         """Hide an item; its id stays taken. Raises the refusals of its kind."""
 
+    async def hold(self, kind: str, item_id: str) -> None:
+        """Keep others from bringing back the same item until the unit of work ends; there is no row to lock that they would see."""
+
     async def undelete_item(self, kind: str, item_id: str, *, at: datetime) -> None:
         """Show a deleted item again."""
 

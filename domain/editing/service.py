@@ -11,7 +11,7 @@ from domain.editing.model import Author, Difference, Edit, ItemKindUnknown, Outc
 from domain.editing.ports import EditingStore
 from domain.items import Item, Kind
 from domain.kernel import Begin, Page
-from domain.paging import place_token, place_values
+from domain.paging import PageTokenInvalid, place_token, place_values
 
 T = TypeVar("T", bound=Item)
 
@@ -82,7 +82,9 @@ class Editing:
         name = self.kind(kind).name
         binding = f"revisions/{name}/{item_id}"
         place = place_values(page.token, binding=binding)
-        below = int(place[0]) if place else None
+        if place is not None and (len(place) != 1 or type(place[0]) is not int or not 0 < place[0] < 2**63):
+            raise PageTokenInvalid(field="page_token")
+        below = place[0] if place else None
         async with self._read() as store:
             found = await store.revisions(name, item_id, below=below, limit=page.size + 1)
         if len(found) <= page.size:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any
+from uuid import UUID, uuid5
 
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 
 from ani.editing.v1 import change_set_pb2, revision_pb2
 from domain.editing.model import ChangeSet, Difference, Edit, Outcome, Revision
@@ -75,12 +77,13 @@ def change_set_to_pb(change_set: ChangeSet) -> change_set_pb2.ChangeSet:
 def change_set_from_pb(
     message: change_set_pb2.ChangeSet, readers: Mapping[str, EditReader], *, author_id: str, at: datetime
 ) -> ChangeSet:
+    change_set_id = message.change_set_id or new_id(at=at)
     return ChangeSet(
-        change_set_id=message.change_set_id or new_id(at=at),
+        change_set_id=change_set_id,
         title=message.title,
         note=message.note,
         author_id=author_id,
-        edits=edits_from_pb(message.edits, readers, at=at),
+        edits=edits_from_pb(message.edits, readers, change_set_id=change_set_id, at=at),
         create_time=at,
         update_time=at,
     )
@@ -93,7 +96,7 @@ def changes_from_pb(
     read: dict[str, Callable[[], Any]] = {
         "title": lambda: message.title,
         "note": lambda: message.note,
-        "edits": lambda: edits_from_pb(message.edits, readers, at=at),
+        "edits": lambda: edits_from_pb(message.edits, readers, change_set_id=message.change_set_id, at=at),
     }
     for path in mask.paths:
         if path not in read:
@@ -101,8 +104,24 @@ def changes_from_pb(
     return {path: read[path]() for path in mask.paths}
 
 
-def edits_from_pb(messages: Iterable[change_set_pb2.Edit], readers: Mapping[str, EditReader], *, at: datetime) -> tuple[Edit, ...]:
-    return tuple(readers[name](getattr(message, name), at) for message in messages if (name := message.WhichOneof("request")))
+def edits_from_pb(
+    messages: Iterable[change_set_pb2.Edit], readers: Mapping[str, EditReader], *, change_set_id: str, at: datetime
+) -> tuple[Edit, ...]:
+    edits = []
+    for place, message in enumerate(messages):
+        if name := message.WhichOneof("request"):
+            request = getattr(message, name)
+            if name.startswith("create_"):
+                _name(request, name.removeprefix("create_"), str(uuid5(UUID(change_set_id), str(place))))
+            edits.append(readers[name](request, at))
+    return tuple(edits)
+
+
+def _name(request: Message, kind: str, item_id: str) -> None:
+    """Choose the id of an item that a creation leaves without: the same each time, so that the creation can be repeated."""
+    item = getattr(request, kind)
+    if not getattr(item, f"{kind}_id"):
+        setattr(item, f"{kind}_id", item_id)
 
 
 def as_text(value: Any) -> str:

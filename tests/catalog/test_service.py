@@ -340,8 +340,9 @@ class TestWatchReleases:
     ) -> None:
         async with aclosing(catalog.watch_releases("", viewer=GUEST)) as feed:
             await anext(feed)
-            await admin.create_release(a_draft())
+            draft, _ = await admin.create_release(a_draft())
             shown, _ = await admin.create_release(a_release())
+            await admin.delete_release(draft.release_id, version=0, at=LATER)
             await admin.update_release(shown.release_id, {"publication": Publication.WITHDRAWN}, version=0, at=LATER)
             bell.ring()
             told = [(await anext(feed)).change for _ in range(2)]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from domain.catalog.kinds import RELEASE
-from domain.catalog.model import AliasTaken, Release
+from domain.catalog.model import AliasTaken, Release, ReleaseNotFound
 from domain.editing.change_sets import ChangeSets
 from domain.editing.model import (
     MOST_OPEN_SETS,
@@ -23,6 +23,7 @@ from domain.editing.model import (
     Edit,
     EditedSince,
     EditRepeated,
+    ForeignDraft,
     ItemKindUnknown,
     OwnProposal,
     PublishTimePast,
@@ -32,7 +33,8 @@ from domain.editing.model import (
 )
 from domain.editing.service import Editing
 from domain.kernel import Page, Viewer, new_id
-from tests.builders import NOON, a_release, a_viewer, an_editor
+from domain.visibility import Publication
+from tests.builders import NOON, a_draft, a_release, a_viewer, an_editor
 from tests.editing.conftest import AUTHOR, Look
 
 LATER = NOON + timedelta(hours=1)
@@ -162,6 +164,23 @@ class TestPreviewChangeSet:
         with pytest.raises(AliasTaken):
             await change_sets.preview_change_set(draft.change_set_id, viewer=EDITOR, at=LATER)
 
+    async def test_shows_nothing_of_what_its_author_may_not_see(
+        self, change_sets: ChangeSets, editing: Editing, release: Release
+    ) -> None:
+        secret, _ = await editing.create(RELEASE, a_draft(synopsis="SECRET"), author=AUTHOR)
+        for edit in (a_deletion(secret), a_change(secret, synopsis="What was it?")):
+            with pytest.raises(ReleaseNotFound):
+                await change_sets.create_change_set(a_set(edit, viewer=USER), viewer=USER)
+        draft = await change_sets.create_change_set(a_set(a_change(release, synopsis="Wind."), viewer=USER), viewer=USER)
+        changes = {"publication": Publication.WITHDRAWN}
+        await editing.update(RELEASE, release.release_id, changes, version=0, author=AUTHOR, at=LATER)
+
+        with pytest.raises(ReleaseNotFound):
+            await change_sets.preview_change_set(draft.change_set_id, viewer=USER, at=LATER)
+        with pytest.raises(ReleaseNotFound):
+            edits = (a_deletion(secret),)
+            await change_sets.update_change_set(draft.change_set_id, {"edits": edits}, version=0, viewer=USER, at=LATER)
+
 
 class TestPublishChangeSet:
     async def test_makes_all_edits_together(self, change_sets: ChangeSets, release: Release, look: Look) -> None:
@@ -194,6 +213,27 @@ class TestPublishChangeSet:
             await change_sets.publish_change_set(empty.change_set_id, publish_time=None, viewer=EDITOR, at=LATER)
         with pytest.raises(PublishTimePast):
             await change_sets.publish_change_set(full.change_set_id, publish_time=NOON, viewer=EDITOR, at=LATER)
+
+    async def test_is_for_the_author_of_a_draft(self, change_sets: ChangeSets, release: Release) -> None:
+        """Whoever could change or publish a draft of another would speak in that one's name."""
+        draft = await change_sets.create_change_set(a_set(a_deletion(release), viewer=USER), viewer=USER)
+
+        for attempt in (
+            change_sets.publish_change_set(draft.change_set_id, publish_time=None, viewer=EDITOR, at=LATER),
+            change_sets.update_change_set(draft.change_set_id, {"title": "Mine"}, version=0, viewer=EDITOR, at=LATER),
+            change_sets.submit_change_set(draft.change_set_id, viewer=EDITOR, at=LATER),
+        ):
+            with pytest.raises(ForeignDraft):
+                await attempt
+
+    async def test_may_be_asked_for_again(self, change_sets: ChangeSets, release: Release) -> None:
+        draft = await change_sets.create_change_set(a_set(a_change(release, synopsis="Wind.")), viewer=EDITOR)
+
+        first, _ = await change_sets.publish_change_set(draft.change_set_id, publish_time=None, viewer=EDITOR, at=LATER)
+
+        assert (first, []) == await change_sets.publish_change_set(
+            draft.change_set_id, publish_time=None, viewer=EDITOR, at=LATER + timedelta(hours=1)
+        )
 
 
 class TestPublishDue:
@@ -292,10 +332,28 @@ class TestRollBackChangeSet:
         with pytest.raises(EditedSince):
             await change_sets.roll_back_change_set(draft.change_set_id, viewer=EDITOR, at=LATER)
 
-    async def test_happens_once(self, change_sets: ChangeSets, release: Release) -> None:
+    async def test_happens_once_and_may_be_asked_for_again(self, change_sets: ChangeSets, release: Release, look: Look) -> None:
         draft = await change_sets.create_change_set(a_set(a_change(release, synopsis="Wind.")), viewer=EDITOR)
         await change_sets.publish_change_set(draft.change_set_id, publish_time=None, viewer=EDITOR, at=LATER)
-        await change_sets.roll_back_change_set(draft.change_set_id, viewer=EDITOR, at=LATER)
+        first, _ = await change_sets.roll_back_change_set(draft.change_set_id, viewer=EDITOR, at=LATER)
+        again, outcomes = await change_sets.roll_back_change_set(draft.change_set_id, viewer=EDITOR, at=LATER)
 
-        with pytest.raises(ChangeSetNotReady):
-            await change_sets.roll_back_change_set(draft.change_set_id, viewer=EDITOR, at=LATER)
+        assert (first, []) == (again, outcomes)
+        assert 3 == (await look.present(release.release_id)).version
+
+    async def test_leaves_alone_what_the_set_did_not_do(
+        self, change_sets: ChangeSets, editing: Editing, release: Release, look: Look
+    ) -> None:
+        """It had been deleted, and created, by somebody else before."""
+        creation = a_creation(alias="brand-new")
+        twins = [
+            await change_sets.create_change_set(a_set(creation, a_deletion(release), viewer=one), viewer=one)
+            for one in (EDITOR, OTHER)
+        ]
+        await change_sets.publish_change_set(twins[0].change_set_id, publish_time=None, viewer=EDITOR, at=LATER)
+        await change_sets.publish_change_set(twins[1].change_set_id, publish_time=None, viewer=OTHER, at=LATER)
+
+        await change_sets.roll_back_change_set(twins[1].change_set_id, viewer=OTHER, at=LATER)
+
+        assert await look.release(release.release_id) is None
+        assert await look.release("brand-new") is not None

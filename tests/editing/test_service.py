@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -21,7 +24,7 @@ from domain.editing.model import (
 )
 from domain.editing.service import Editing
 from domain.kernel import Page, new_id
-from domain.paging import PageTokenInvalid
+from domain.paging import PageTokenInvalid, place_token
 from server.catalog.demo import demo
 from tests.builders import NOON, a_release
 from tests.editing.conftest import AUTHOR, Look
@@ -77,6 +80,13 @@ class TestRevisions:
         assert ([6, 5, 4, 3], [2, 1], "") == ([r.version for r in first], [r.version for r in rest], end)
         with pytest.raises(PageTokenInvalid):
             await editing.list_revisions("release", new_id(at=NOON), Page(4, token))
+
+    @pytest.mark.parametrize("values", [("x",), (None,), (10**30,), (1, 2), (True,), (1.5,), (0,), ([],)])
+    async def test_refuse_places_that_are_none(self, editing: Editing, values: tuple[Any, ...]) -> None:
+        token = place_token(*values, binding="revisions/release/x")
+
+        with pytest.raises(PageTokenInvalid):
+            await editing.list_revisions("release", "x", Page(4, token))
 
 
 class TestDiffRevisions:
@@ -150,3 +160,23 @@ class TestUndeleteItem:
             await editing.undelete_item(
                 "release", release.release_id, author=AUTHOR, at=LATER + UNDELETE_WITHIN + timedelta(seconds=1)
             )
+
+    async def test_of_many_at_once_is_done_by_one_and_loses_nothing(self, editing: Editing, release: Release, look: Look) -> None:
+        """D7: whoever comes late must not put the old state over what was acknowledged since."""
+        for attempt in range(6):
+            await editing.delete(RELEASE, release.release_id, version=0, author=AUTHOR, at=LATER)
+
+            async def bring_back_and_change(number: int, told: str) -> str:
+                await editing.undelete_item("release", release.release_id, author=replace(AUTHOR, note=told), at=LATER)
+                changes = {"synopsis": f"{told} {number}"}
+                changed, _, _ = await editing.update(RELEASE, release.release_id, changes, version=0, author=AUTHOR, at=LATER)
+                return f"{changed.version}: {changed.synopsis}"
+
+            tries = await asyncio.gather(*(bring_back_and_change(n, f"try {attempt}") for n in range(6)), return_exceptions=True)
+
+            done = [one for one in tries if isinstance(one, str)]
+            found = await look.present(release.release_id)
+            assert done
+            assert f"{found.version}: {found.synopsis}" == max(done, key=lambda one: int(one.partition(":")[0]))
+            revisions, _ = await editing.list_revisions("release", release.release_id, Page(100))
+            assert list(range(found.version, 0, -1)) == [revision.version for revision in revisions]

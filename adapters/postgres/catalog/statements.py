@@ -204,12 +204,21 @@ PRESENT = Statement(select(cast(func.pg_snapshot_xmin(func.pg_current_snapshot()
 _settled = changes.c.xid < func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=TransactionId())
 # Kept already, but not to be told of before what began earlier has ended.
 HELD_BACK = Statement(select(select(changes.c.change_id).where(~_settled).exists()))
+_once = releases.alias("once")
+# Asked of a release that is deleted, and so is not there to tell.
+_was_published = (
+    select(_once.c.publish_time.is_not(None))
+    .where(_once.c.release_id == changes.c.release_id)
+    .scalar_subquery()
+    .label("was_published")
+)
 CHANGES = Statement(
     select(
         cast(changes.c.xid, Text).label("transaction"),
         changes.c.change_id,
         changes.c.release_id.label("changed_id"),
         changes.c.change_time,
+        _was_published,
         *_columns,
     )
     .select_from(changes.outerjoin(_present, (releases.c.release_id == changes.c.release_id) & releases.c.delete_time.is_(None)))

@@ -279,4 +279,5 @@ def _release(row: asyncpg.Record) -> Release:
 
 def _change(row: asyncpg.Record) -> Change:
     cursor = Cursor(int(row["transaction"]), row["change_id"])
-    return Change(cursor, row["changed_id"], row["change_time"], _release(row) if row["release_id"] else None)
+    release = _release(row) if row["release_id"] else None
+    return Change(cursor, row["changed_id"], row["change_time"], release, row["was_published"])

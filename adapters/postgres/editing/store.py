@@ -64,6 +64,8 @@ SAVE_SET = Statement(
 ALONE = Statement(
     select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("author_id", type_=Text), literal_column("7302"))))
 )
+_item_hash = func.hashtextextended(bindparam("name", type_=Text), literal_column("7304"))
+HOLD = Statement(select(func.pg_advisory_xact_lock(_item_hash)))
 OPEN_SETS = Statement(
     select(func.count())
     .select_from(change_sets)
@@ -118,6 +120,9 @@ class PostgresEditing:
 
     async def delete_item(self, kind: str, item_id: str, *, at: datetime) -> None:
         await self._kept[kind].keeper.delete(self._connection, item_id, at=at)
+
+    async def hold(self, kind: str, item_id: str) -> None:
+        await HOLD.execute(self._connection, name=f"{kind}/{item_id}")
 
     async def undelete_item(self, kind: str, item_id: str, *, at: datetime) -> None:
         await self._kept[kind].keeper.undelete(self._connection, item_id, at=at)
