@@ -20,8 +20,8 @@ from adapters.importers.sources import FILES
 from adapters.postgres import Database
 from adapters.postgres.catalog.importing import PostgresImports
 from adapters.postgres.catalog.redirects import PostgresRedirects, Replaced
-from adapters.postgres.listen import Bell
-from adapters.postgres.operations.store import PostgresOperations
+from adapters.postgres.listen import Bell, Listener
+from adapters.postgres.operations.store import CHANNEL, PostgresOperations
 from domain.catalog.imports import Imports
 from domain.catalog.redirects import Line, Redirect, read_rules
 from domain.kernel import Page, Refusal, Role, Viewer, new_id
@@ -65,6 +65,21 @@ def jobs(database: Database, *, kodik_url: str, kodik_token: str) -> dict[str, J
 def _rules(path: str) -> Iterator[Line]:
     with closing(ImportFile(Path(path))) as file:
         yield from read_rules(line.decode("utf-8", "replace") for line in file.lines())
+
+
+def servicers(settings: Settings, database: Database, listener: Listener) -> dict[str, object]:
+    """Return the servicers of long work and imports by the names of their services."""
+    from server.catalog.import_servicer import ImportServicer
+    from server.operations.mapping import operation_to_pb
+    from server.operations.servicer import OperationServicer
+
+    begin, read = database.begins(PostgresOperations), database.reads(PostgresOperations)
+    operations = Operations(begin=begin, read=read, bell=listener.bell(CHANNEL))
+    folder = settings.import_folder if settings.import_folder.parts else settings.data / "import"
+    return {
+        "OperationService": OperationServicer(operations),
+        "ImportService": ImportServicer(operations, folder, kodik=bool(settings.kodik_token), render=operation_to_pb),
+    }
 
 
 def runner(database: Database, done: dict[str, Job], bell: Bell) -> Runner:

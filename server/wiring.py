@@ -29,7 +29,6 @@ from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Bell, Listener
 from adapters.postgres.media import promos as promo_store
 from adapters.postgres.media.uploads import PostgresUploads
-from adapters.postgres.operations import store as operations_store
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
 from adapters.redis.quotas import ValkeyQuotas
@@ -42,6 +41,7 @@ from ani.catalog.v1 import (
     episode_admin_service_pb2,
     episode_service_pb2,
     franchise_admin_service_pb2,
+    import_service_pb2,
     schedule_admin_service_pb2,
     schedule_service_pb2,
     taxonomy_admin_service_pb2,
@@ -61,8 +61,8 @@ from domain.kernel import Unavailable
 from domain.media.promos import Hosts, PromoEventsBusy, promo_kind
 from domain.media.promotion import Promos
 from domain.media.uploads import Uploads
-from domain.operations.service import Operations
 from server.batching import Batches
+from server import imports
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.browsing_servicer import BrowsingServicer
 from server.catalog.demo import demo
@@ -76,7 +76,6 @@ from server.health import Health, Part
 from server.media import promo_edits
 from server.media.promo_servicer import PromoAdminServicer, PromoServicer
 from server.media.upload_servicer import AttachmentServicer, UploadServicer
-from server.operations.servicer import OperationServicer
 from server.pipeline import Pipeline
 from server.pipeline.audit import AuditTrail
 from server.pipeline.cache import AnswerCache
@@ -109,6 +108,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         promo_service_pb2,
         promo_admin_service_pb2,
         operation_service_pb2,
+        import_service_pb2,
         episode_service_pb2,
         episode_admin_service_pb2,
         schedule_service_pb2,
@@ -161,7 +161,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
             **_schedule(database),
             **_editing(settings, database, stack),
             **_uploads(settings, database, stack),
-            **_operations(database, listener),
+            **imports.servicers(settings, database, listener),
             "SystemService": SystemServicer(health, database.schema_revision),
         }
         for service in SERVICES:
@@ -230,13 +230,6 @@ def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> d
         images=images,
     )
     return {"UploadService": UploadServicer(uploads), "AttachmentService": AttachmentServicer(uploads)}
-
-
-def _operations(database: Database, listener: Listener) -> dict[str, object]:
-    """Return the servicers of long work by the names of their services."""
-    store = operations_store.PostgresOperations
-    operations = Operations(begin=database.begins(store), read=database.reads(store), bell=listener.bell(operations_store.CHANNEL))
-    return {"OperationService": OperationServicer(operations)}
 
 
 async def _machinery(settings: Settings, process: str, database: Database, valkey: Valkey, stack: AsyncExitStack) -> Machinery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapters.postgres import platform
+from adapters.postgres.catalog import import_tables  # noqa: F401 - its table joins the others
 from adapters.postgres.catalog import tables as catalog
 from adapters.postgres.editing import tables as editing
 from adapters.postgres.media import upload_tables as media

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import get_args
 
+from domain.catalog.episodes import EpisodeAdded, EpisodeReleased, EpisodeRemoved, EpisodeUpdated
 from domain.catalog.franchises import FranchiseChanged, GenreChanged, TagChanged
+from domain.catalog.importing import CatalogImported
 from domain.catalog.model import ReleaseCreated, ReleaseDeleted, ReleasePublished, ReleaseUpdated
+from domain.catalog.schedule import ScheduleChanged, ScheduleEntryAdded, ScheduleEntryRemoved
 from server.events.deliveries import Reaction
 
-Changed = ReleaseCreated | ReleaseUpdated | ReleasePublished | ReleaseDeleted | GenreChanged | TagChanged | FranchiseChanged
+EpisodeChanged = EpisodeAdded | EpisodeUpdated | EpisodeReleased | EpisodeRemoved
+AiringChanged = ScheduleEntryAdded | ScheduleChanged | ScheduleEntryRemoved
+ReleaseChanged = ReleaseCreated | ReleaseUpdated | ReleasePublished | ReleaseDeleted
+Changed = ReleaseChanged | GenreChanged | TagChanged | FranchiseChanged | EpisodeChanged | AiringChanged | CatalogImported
 
 
-def tags(event: Changed) -> tuple[str, ...]:
+def tags(event: Changed) -> tuple[str, ...]:  # noqa: PLR0911 - one for each kind of event
     """Name the cached answers that an event makes untrue; the contract gives answers their tags."""
     match event:
         case GenreChanged():
@@ -22,6 +28,13 @@ def tags(event: Changed) -> tuple[str, ...]:
         case FranchiseChanged():
             members = (f"release/{release_id}" for release_id in event.release_ids)
             return f"franchise/{event.franchise_id}", "franchises", "releases", *members
+        case EpisodeAdded() | EpisodeUpdated() | EpisodeReleased() | EpisodeRemoved():
+            return f"release/{event.release_id}", "releases", "schedule"
+        case ScheduleEntryAdded() | ScheduleChanged() | ScheduleEntryRemoved():
+            return ("schedule",)
+        case CatalogImported():
+            touched = (f"release/{release_id}" for release_id in (*event.added, *event.changed))
+            return "releases", "genres", "tags", "franchises", "schedule", *touched
         case _:
             return f"release/{event.release_id}", "releases", "genres", "tags"
 
