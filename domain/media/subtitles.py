@@ -9,6 +9,7 @@ from domain.media.files import FileTypeRefused, SubtitleRefused
 
 LONGEST_LINE = 5000
 MOST_CUES = 50_000
+MOST_LINES = 400_000
 LATEST_SECONDS = 24 * 3600
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -45,6 +46,8 @@ def checked(data: bytes) -> tuple[str, str]:
     except UnicodeDecodeError as fault:
         raise _refused(data.count(b"\n", 0, fault.start) + 1, "it is not UTF-8") from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text.count("\n") >= MOST_LINES:
+        raise _refused(MOST_LINES, "they have too many lines")
     lines = list(enumerate(text.split("\n"), 1))
     for number, line in lines:
         if len(line) > LONGEST_LINE:
