@@ -25,6 +25,7 @@ NEEDED = ["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "role"]
 # Times are compared here, by the clock that whoever remembers a verified token goes by.
 OPTIONS: Options = {"require": NEEDED, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
 LONGEST_TOKEN = 4096
+LONGEST_PROFILE = 64
 ROLES = {role.name.lower(): role for role in Role if role is not Role.GUEST}
 
 
@@ -153,10 +154,15 @@ class TokenVerifier:
 def _identity(claims: dict[str, Any]) -> Identity:
     """Raises KeyError, TypeError and ValueError for claims that are not as we issue them."""
     permissions, maturity = claims.get("permissions", []), claims.get("maturity", Viewer().maturity)
-    if not isinstance(permissions, list) or type(maturity) is not int or not claims["sub"]:
+    profile = _text(claims.get("profile", ""))
+    if not isinstance(permissions, list) or len(profile) > LONGEST_PROFILE or type(maturity) is not int or not claims["sub"]:
         raise TypeError
     viewer = Viewer(
-        account_id=claims["sub"], role=ROLES[claims["role"]], permissions=frozenset(map(_text, permissions)), maturity=maturity
+        account_id=claims["sub"],
+        role=ROLES[claims["role"]],
+        permissions=frozenset(map(_text, permissions)),
+        maturity=maturity,
+        profile_id=profile,
     )
     return Identity(viewer, claims["jti"], _moment(claims["exp"]))
 

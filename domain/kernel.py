@@ -43,6 +43,8 @@ class Viewer:
     permissions: frozenset[str] = frozenset()
     country: str = ""
     maturity: int = 18
+    # Which of the account's viewers it is; empty for the account itself.
+    profile_id: str = ""
 
     @property
     def sees_drafts(self) -> bool:

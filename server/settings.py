@@ -140,6 +140,16 @@ class Settings:
     token_keys: Path = _setting(
         "ANI_TOKEN_KEYS", Path(""), _path, "folder of Ed25519 keys for access tokens; empty means keys/ in ANI_DATA"
     )
+    video_hosts: tuple[str, ...] = _setting(
+        "ANI_VIDEO_HOSTS", (), _words, "hosts that videos may be played from, and all below them; empty means none"
+    )
+    video_local_hosts: tuple[str, ...] = _setting(
+        "ANI_VIDEO_LOCAL_HOSTS", (), _words, "hosts of a developer's machine that videos may be played from, as name=address"
+    )
+    streams_per_account: int = _setting(
+        "ANI_STREAMS_PER_ACCOUNT", 2, _whole(1, 100), "how many devices of an account may play at once"
+    )
+    playback_seconds: int = _setting("ANI_PLAYBACK_SECONDS", 300, _whole(1, 86400), "how long a playback address is good")
     token_issuer: str = _setting("ANI_TOKEN_ISSUER", "ani", _text, "issuer that access tokens must name")
     token_audience: str = _setting("ANI_TOKEN_AUDIENCE", "ani", _text, "audience that access tokens must name")
     country_header: str = _setting(
@@ -204,6 +214,7 @@ class Settings:
             # What is only in a container's own folder is gone with the container.
             "ANI_STORAGE_URL must be set in production": stores and not self.storage_url,
             "ANI_REFLECTION must be off in production": self.reflection,
+            "ANI_VIDEO_LOCAL_HOSTS must be empty in production": bool(self.video_local_hosts),
             "ANI_CORS_ORIGINS must not be * in production": "*" in self.cors_origins,
         }
         return [fault for fault, holds in needed.items() if holds]

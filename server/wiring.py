@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import Any
 from google.protobuf.descriptor import ServiceDescriptor
 
 from adapters.images import ChildImages
+from adapters.playback_keys import PlaybackKeys
+from adapters.playlists import HttpPlaylists
 from adapters.postgres import Database, migrate
 from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.demo import plant
@@ -28,6 +30,8 @@ from adapters.postgres.editing.dashboard import PostgresDashboard
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Bell, Listener
 from adapters.postgres.media import promos as promo_store
+from adapters.postgres.media import sources as source_store
+from adapters.postgres.media.playback import PostgresPlayback
 from adapters.postgres.media.uploads import PostgresUploads
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
@@ -47,7 +51,15 @@ from ani.catalog.v1 import (
     taxonomy_admin_service_pb2,
 )
 from ani.editing.v1 import change_set_service_pb2, dashboard_service_pb2, editing_service_pb2, review_service_pb2
-from ani.media.v1 import attachment_service_pb2, promo_admin_service_pb2, promo_service_pb2, upload_service_pb2
+from ani.media.v1 import (
+    attachment_service_pb2,
+    media_service_pb2,
+    player_settings_service_pb2,
+    promo_admin_service_pb2,
+    promo_service_pb2,
+    upload_service_pb2,
+    video_source_admin_service_pb2,
+)
 from ani.operations.v1 import operation_service_pb2
 from ani.system.v1 import system_service_pb2
 from domain.catalog.episodes import Episodes
@@ -58,11 +70,14 @@ from domain.editing.change_sets import ChangeSets
 from domain.editing.dashboard import Dashboard
 from domain.editing.service import Editing
 from domain.kernel import Unavailable
+from domain.media import settings as player
+from domain.media.playback import Beat, HeartbeatsBusy, Limits, Playback
 from domain.media.promos import Hosts, PromoEventsBusy, promo_kind
 from domain.media.promotion import Promos
+from domain.media.sources import Origins, video_source_kind
 from domain.media.uploads import Uploads
-from server.batching import Batches
 from server import imports
+from server.batching import Batches
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.browsing_servicer import BrowsingServicer
 from server.catalog.demo import demo
@@ -73,8 +88,11 @@ from server.catalog.schedule_servicer import ScheduleAdminServicer, ScheduleServ
 from server.catalog.servicer import CatalogServicer
 from server.editing.servicer import ChangeSetServicer, DashboardServicer, EditingServicer, ReviewServicer
 from server.health import Health, Part
-from server.media import promo_edits
+from server.media import promo_edits, source_edits
+from server.media.media_servicer import MediaServicer
 from server.media.promo_servicer import PromoAdminServicer, PromoServicer
+from server.media.settings_servicer import PlayerSettingsServicer
+from server.media.source_servicer import VideoSourceAdminServicer
 from server.media.upload_servicer import AttachmentServicer, UploadServicer
 from server.pipeline import Pipeline
 from server.pipeline.audit import AuditTrail
@@ -107,6 +125,9 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         attachment_service_pb2,
         promo_service_pb2,
         promo_admin_service_pb2,
+        media_service_pb2,
+        player_settings_service_pb2,
+        video_source_admin_service_pb2,
         operation_service_pb2,
         import_service_pb2,
         episode_service_pb2,
@@ -162,6 +183,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
             **_editing(settings, database, stack),
             **_uploads(settings, database, stack),
             **imports.servicers(settings, database, listener),
+            **_player_settings(database),
             "SystemService": SystemServicer(health, database.schema_revision),
         }
         for service in SERVICES:
@@ -189,13 +211,17 @@ def _schedule(database: Database) -> dict[str, object]:
 def _editing(settings: Settings, database: Database, stack: AsyncExitStack) -> dict[str, object]:
     """Return the servicers of editors by the names of their services."""
     promo = promo_kind(Hosts(settings.promo_hosts))
-    items = {**ITEMS, **promo_store.ITEMS}
+    source = video_source_kind(_origins(settings))
+    items = {**ITEMS, **promo_store.ITEMS, **source_store.ITEMS}
     kept = partial(PostgresEditing, kept=items)
     begin, read = database.begins(kept), database.reads(kept)
-    editing = Editing([*KINDS, promo], begin=begin, read=read)
+    editing = Editing([*KINDS, promo, source], begin=begin, read=read)
     change_sets = ChangeSets(editing, begin=begin, read=read)
     promos = _promos(settings, database, stack)
+    playback = _playback(settings, database, stack)
     return {
+        "MediaService": MediaServicer(playback),
+        "VideoSourceAdminService": VideoSourceAdminServicer(editing, source, playback),
         "PromoService": PromoServicer(promos),
         "PromoAdminService": PromoAdminServicer(editing, promo, promos),
         "CatalogAdminService": CatalogAdminServicer(editing),
@@ -204,7 +230,7 @@ def _editing(settings: Settings, database: Database, stack: AsyncExitStack) -> d
         "EpisodeAdminService": EpisodeAdminServicer(editing),
         "ScheduleAdminService": ScheduleAdminServicer(editing),
         "EditingService": EditingServicer(editing),
-        "ChangeSetService": ChangeSetServicer(change_sets, {**EDITS, **promo_edits.EDITS}),
+        "ChangeSetService": ChangeSetServicer(change_sets, {**EDITS, **promo_edits.EDITS, **source_edits.EDITS}),
         "ReviewService": ReviewServicer(change_sets),
         "DashboardService": DashboardServicer(Dashboard(read=database.reads(partial(PostgresDashboard, kept=items)))),
     }
@@ -216,6 +242,39 @@ def _promos(settings: Settings, database: Database, stack: AsyncExitStack) -> Pr
     batches = Batches(promos.write_occurrences, busy=lambda: PromoEventsBusy(retry_after=2))
     stack.push_async_callback(batches.close)
     return Promos(begin=begin, read=read, hosts=Hosts(settings.promo_hosts), serves_vast=settings.vast, write=batches.add)
+
+
+def _origins(settings: Settings) -> Origins:
+    return Origins(settings.video_hosts, settings.video_local_hosts)
+
+
+def _playback(settings: Settings, database: Database, stack: AsyncExitStack) -> Playback:
+    origins = _origins(settings)
+    fetcher = HttpPlaylists(origins)
+    stack.push_async_callback(fetcher.close)
+    read = database.reads(PostgresPlayback)
+
+    async def write(beats: Sequence[Beat]) -> list[bool]:
+        async with read() as store:
+            return await store.beat(beats)
+
+    batches = Batches(write, busy=lambda: HeartbeatsBusy(retry_after=2))
+    stack.push_async_callback(batches.close)
+    return Playback(
+        begin=database.begins(PostgresPlayback),
+        read=read,
+        signer=PlaybackKeys(keys(settings)).signer,
+        fetcher=fetcher,
+        origins=origins,
+        limits=Limits(settings.streams_per_account, timedelta(seconds=settings.playback_seconds)),
+        write=batches.add,
+    )
+
+
+def _player_settings(database: Database) -> dict[str, object]:
+    """Return the servicer of player settings by the name of its service."""
+    settings = player.Settings(begin=database.begins(PostgresPlayback), read=database.reads(PostgresPlayback))
+    return {"PlayerSettingsService": PlayerSettingsServicer(settings)}
 
 
 def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> dict[str, object]:

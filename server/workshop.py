@@ -19,6 +19,8 @@ from adapters.postgres.catalog.items import ITEMS
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Listener
 from adapters.postgres.media import promos as promo_store
+from adapters.postgres.media import sources as source_store
+from adapters.postgres.media.playback import PostgresPlayback
 from adapters.postgres.media.uploads import PostgresUploads
 from adapters.postgres.operations import store as operations_store
 from adapters.postgres.operations.store import PostgresOperations
@@ -32,6 +34,7 @@ from domain.editing.service import Editing
 from domain.kernel import Unavailable, new_id
 from domain.media.promos import Hosts, promo_kind
 from domain.media.promotion import Promos
+from domain.media.sources import Origins, video_source_kind
 from domain.media.uploads import Uploads
 from domain.operations.model import Operation, State
 from domain.operations.ports import Job as OperationJob
@@ -42,7 +45,7 @@ from server.catalog.import_jobs import KIND
 from server.events.deliveries import Deliveries, Reaction
 from server.events.relay import Relay
 from server.events.scheduler import Job, Scheduler
-from server.media import promo_tasks, upload_tasks
+from server.media import playback_tasks, promo_tasks, upload_tasks
 from server.settings import Settings
 
 log = logging.getLogger("ani.worker")
@@ -128,6 +131,7 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
         _publishing(settings, database),
         *upload_tasks.jobs(uploads, _now),
         *promo_tasks.jobs(_promos(settings, database), _now),
+        playback_tasks.job(database.begins(PostgresPlayback)),
     ]
     operations = imports.jobs(database, kodik_url=settings.kodik_url, kodik_token=settings.kodik_token)
     return Work(reactions, [*jobs, *_importing(settings, database)], operations)
@@ -145,9 +149,7 @@ def _importing(settings: Settings, database: Database) -> list[Job]:
                 log.info("an import is still at work: the one that is due now is left out")
                 return
             parameters = {"source": "kodik", "publish": True}
-            asked = Operation(
-                operation_id=new_id(at=tick), kind=KIND, title="kodik", parameters=parameters, create_time=at
-            )
+            asked = Operation(operation_id=new_id(at=tick), kind=KIND, title="kodik", parameters=parameters, create_time=at)
             await store.add(asked)
 
     return [Job("import-kodik", start, every=timedelta(hours=settings.kodik_every_hours))]
@@ -190,11 +192,10 @@ def _forgetting(database: Database, valkey: Valkey) -> Callable[[Iterable[str]],
 
 def _publishing(settings: Settings, database: Database) -> Job:
     """Return the job that publishes change sets at their time."""
-    kept = partial(PostgresEditing, kept={**ITEMS, **promo_store.ITEMS})
+    kept = partial(PostgresEditing, kept={**ITEMS, **promo_store.ITEMS, **source_store.ITEMS})
     begin, read = database.begins(kept), database.reads(kept)
-    change_sets = ChangeSets(
-        Editing([*KINDS, promo_kind(Hosts(settings.promo_hosts))], begin=begin, read=read), begin=begin, read=read
-    )
+    media = promo_kind(Hosts(settings.promo_hosts)), video_source_kind(Origins(settings.video_hosts, settings.video_local_hosts))
+    change_sets = ChangeSets(Editing([*KINDS, *media], begin=begin, read=read), begin=begin, read=read)
 
     async def publish(_tick: datetime) -> None:
         for change_set_id, refusal in await change_sets.publish_due(at=datetime.now(UTC)):

@@ -25,9 +25,12 @@ from ani.catalog.v1 import (
 )
 from ani.media.v1 import (
     attachment_service_pb2_grpc,
+    media_service_pb2_grpc,
+    player_settings_service_pb2_grpc,
     promo_admin_service_pb2_grpc,
     promo_service_pb2_grpc,
     upload_service_pb2_grpc,
+    video_source_admin_service_pb2_grpc,
 )
 from ani.operations.v1 import operation_service_pb2_grpc
 from ani.system.v1 import system_service_pb2_grpc
@@ -91,6 +94,18 @@ class Served:
     @property
     def operations(self) -> operation_service_pb2_grpc.OperationServiceAsyncStub:
         return operation_service_pb2_grpc.OperationServiceStub(self.channel)
+
+    @property
+    def media(self) -> media_service_pb2_grpc.MediaServiceAsyncStub:
+        return media_service_pb2_grpc.MediaServiceStub(self.channel)
+
+    @property
+    def player_settings(self) -> player_settings_service_pb2_grpc.PlayerSettingsServiceAsyncStub:
+        return player_settings_service_pb2_grpc.PlayerSettingsServiceStub(self.channel)
+
+    @property
+    def sources(self) -> video_source_admin_service_pb2_grpc.VideoSourceAdminServiceAsyncStub:
+        return video_source_admin_service_pb2_grpc.VideoSourceAdminServiceStub(self.channel)
 
     @property
     def promos(self) -> promo_service_pb2_grpc.PromoServiceAsyncStub:

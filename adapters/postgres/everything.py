@@ -6,6 +6,7 @@ from adapters.postgres import platform
 from adapters.postgres.catalog import import_tables  # noqa: F401 - its table joins the others
 from adapters.postgres.catalog import tables as catalog
 from adapters.postgres.editing import tables as editing
+from adapters.postgres.media import source_tables  # noqa: F401 - its tables join the others
 from adapters.postgres.media import upload_tables as media
 from adapters.postgres.operations import tables as operations
 from adapters.postgres.schema import metadata

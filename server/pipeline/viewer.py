@@ -72,6 +72,8 @@ class Caller:
 
     viewer: Viewer
     address: str
+    # When the token expires by which the viewer is known; none for a guest.
+    expires: float | None = None
     # All worked out once. Whose allowance the call is counted against, and who shares its address:
     key: str = field(init=False)
     network: str = field(init=False)
@@ -82,7 +84,7 @@ class Caller:
     def __post_init__(self) -> None:
         viewer, place = self.viewer, network(self.address)
         key = viewer.account_id or place
-        own = " ".join((key, viewer.role.name, viewer.segment, *sorted(viewer.permissions)))
+        own = " ".join((key, viewer.profile_id, viewer.role.name, viewer.segment, *sorted(viewer.permissions)))
         for name, value in (("key", key), ("network", place), ("segment", viewer.segment), ("self_only", own)):
             object.__setattr__(self, name, value)
 
@@ -110,6 +112,11 @@ class Identification:
             self._callers[who] = (caller, expires)
         return caller
 
+    def stranger(self, metadata: Mapping[str, str | bytes], peer: Callable[[], str]) -> Caller:
+        """Return a caller of whom nothing is believed but where he calls from."""
+        forwarded = str(metadata.get("x-forwarded-for", ""))
+        return Caller(Viewer(), self._hop(forwarded) if forwarded else _peer_address(peer()))
+
     def _meet(self, authorization: str, origin: str, country: str, *, forwarded: bool) -> tuple[Caller, float]:
         viewer, expires = Viewer(), self._clock() + GUEST_SECONDS
         if authorization:
@@ -119,7 +126,8 @@ class Identification:
             viewer, expires = identity.viewer, identity.expires
         if COUNTRY.fullmatch(country):
             viewer = replace(viewer, country=country)
-        return Caller(viewer, self._hop(origin) if forwarded else _peer_address(origin)), expires
+        address = self._hop(origin) if forwarded else _peer_address(origin)
+        return Caller(viewer, address, expires if authorization else None), expires
 
     def _hop(self, forwarded: str) -> str:
         """Return the address that the outermost trusted proxy saw; what stands before it anyone may have written."""
