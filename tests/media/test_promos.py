@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.postgres import Database, bare
@@ -138,6 +138,7 @@ class TestHosts:
     def test_allow_nothing_when_none_is_named(self) -> None:
         assert not Hosts(()).allow("https://shop.example/")
 
+    @settings(deadline=None)
     @given(st.text(max_size=60).map(lambda text: f"https://{text}") | st.text(max_size=60))
     def test_answer_whatever_comes(self, url: str) -> None:
         host = host_of(url)
@@ -305,6 +306,7 @@ class TestGetVast:
         assert elsewhere == off
         assert [] == list(ET.fromstring(off))
 
+    @settings(deadline=None)
     @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=80), st.text("<>&'\"]-a", max_size=20))
     def test_holds_what_it_was_given_and_no_more(self, path: str, erid: str) -> None:
         """No field can end its element, or begin another one."""

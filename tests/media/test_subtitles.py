@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.kernel import Refusal
@@ -154,6 +154,7 @@ class TestChecked:
 
         assert time.monotonic() - began < 6
 
+    @settings(deadline=None)
     @given(
         st.binary(max_size=200)
         | st.text(max_size=200).map(str.encode)
