@@ -35,10 +35,11 @@ function envoy_on_response(answer)
   if asked and etag and headers:get(":status") == "200" and same(asked["held"], etag) then
     headers:replace(":status", "304")
     headers:remove("content-type")
+    -- Before the body is asked for: that waits for it, and what was at hand is not any more.
+    headers:remove("content-length")
     local body = answer:body()
     if body then
       body:setBytes("")
     end
-    headers:remove("content-length")
   end
 end

@@ -64,7 +64,9 @@ class AuditTrail:
 
 
 def _shown(call: StaffCall) -> dict[str, Any]:
-    """Return the request without its secrets; one that cannot be read is kept as its length."""
+    """Return the request without its secrets; one that cannot be read, or of nobody we know, is kept as its length."""
+    if not call.caller.viewer.account_id:
+        return {"unread_bytes": len(call.request)}
     try:
         return redacted(call.plan.request.FromString(call.request))
     except DecodeError:

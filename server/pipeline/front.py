@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
 
-from domain.kernel import Exhausted, InvalidArgument, Refusal, Viewer
+from domain.kernel import Exhausted, InvalidArgument, PermissionDenied, Refusal, Unauthenticated, Viewer
 from server.pipeline import errors
 from server.pipeline.cache import AnswerCache
 from server.pipeline.call import Call
@@ -157,7 +157,20 @@ class Front:
                 visit.revision = _revision(metadata["x-revision"])
         except Exception as fault:  # noqa: BLE001 - whoever handles the call turns it into an answer
             visit.fault = fault
+            if isinstance(fault, (Unauthenticated, PermissionDenied)):
+                self._count_refusal(visit, metadata, context)
         return visit
+
+    def _count_refusal(self, visit: Visit, metadata: Mapping[str, str | bytes], context: Any) -> None:
+        """Count a call that was turned away as any other: guessing must not be free."""
+        if self._usual is None:
+            return
+        if visit.caller is NOBODY:
+            visit.caller = self.machinery.identification.stranger(metadata, context.peer)
+        try:
+            self._count(visit, self._take(self._usual, visit.caller.key))
+        except QuotaUsedUp as fault:
+            visit.fault = fault
 
     async def take_strictly(self, visit: Visit) -> None:
         """Count a call against the method's own allowances."""

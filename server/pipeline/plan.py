@@ -9,12 +9,13 @@ from functools import cache
 from typing import Any
 
 import protovalidate
-from google.protobuf import descriptor_pb2, field_mask_pb2, message_factory
-from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf import descriptor_pb2, field_mask_pb2, message_factory, timestamp_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 
 from ani.options.v1 import policy_pb2
+from buf.validate import validate_pb2
 from domain.kernel import Role, Viewer
 from server.pipeline.errors import RequestInvalid, RequestMalformed, Violation
 from server.pipeline.overload import EXEMPT
@@ -23,6 +24,8 @@ from server.pipeline.viewer import gate
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 VALIDATOR = protovalidate.Validator()
+# What a Timestamp may hold: the years 1 to 9999.
+FIRST_SECOND, LAST_SECOND, NANOS = -62_135_596_800, 253_402_300_799, 1_000_000_000
 TagsOf = Callable[[Message, Message], tuple[str, ...]]
 
 
@@ -66,6 +69,8 @@ class Plan:
         # No text may hold it, since PostgreSQL keeps none that does. Where no byte is zero there is none to be looked for.
         if b"\0" in data and (nul := [Violation(path, "must not contain U+0000", "string.nul") for path in _with_nul(message)]):
             raise RequestInvalid(nul)
+        if _needs_care(message.DESCRIPTOR) and (wrong := list(_cared_for(message))):
+            raise RequestInvalid(wrong)
         violations = VALIDATOR.collect_violations(message)
         if violations:
             read = [v for v in violations if not _unread(message, v.proto.field.elements if v.proto.field else ())]
@@ -89,7 +94,8 @@ def _unread(message: Any, elements: Sequence[Any]) -> bool:
         if mask and element.field_name == mask.resource:
             names = [step.field_name for step in elements[place + 1 :]]
             read = [path.split(".") for path in (*getattr(message, mask.field).paths, f"{mask.resource}_id")]
-            return bool(names) and not any(names[: len(path)] == path for path in read)
+            if names and not any(names[: len(path)] == path for path in read):
+                return True
         if element.field_name not in message.DESCRIPTOR.fields_by_name:
             return False  # a oneof
         message = getattr(message, element.field_name)
@@ -191,21 +197,63 @@ def _field(message: Any, field: Any) -> Iterable[Any]:
     return value if field.is_repeated else (value,)
 
 
+@cache
+def _needs_care(descriptor: Descriptor, above: frozenset[str] = frozenset()) -> bool:
+    """Tell whether a message can hold what _cared_for looks after."""
+    if descriptor == timestamp_pb2.Timestamp.DESCRIPTOR:
+        return True
+    if descriptor.full_name in above:
+        return False
+    inner = above | {descriptor.full_name}
+    return any(
+        _is_uuid(field) or (field.message_type is not None and _needs_care(field.message_type, inner))
+        for field in descriptor.fields
+    )
+
+
+def _cared_for(message: Message, before: str = "") -> Iterator[Violation]:
+    """Write ids in lower case, as they are kept, and name the times that are none: those no rule of the contract refuses."""
+    for field, value in message.ListFields():
+        if _is_uuid(field):
+            if field.is_repeated:
+                value[:] = [one.lower() for one in value]
+            else:
+                setattr(message, field.name, value.lower())
+        elif field.message_type is not None and _needs_care(field.message_type):
+            for place, one in _elements(field, value, f"{before}{field.name}"):
+                if not isinstance(one, timestamp_pb2.Timestamp):
+                    yield from _cared_for(one, f"{place}.")
+                elif not (FIRST_SECOND <= one.seconds <= LAST_SECOND and 0 <= one.nanos < NANOS):
+                    yield Violation(place, "must be a time from the year 1 to the year 9999", "timestamp.range")
+
+
+@cache
+def _is_uuid(field: FieldDescriptor) -> bool:
+    rules = field.GetOptions().Extensions[validate_pb2.field]
+    return rules.string.uuid or rules.repeated.items.string.uuid
+
+
 def _with_nul(message: Message, before: str = "") -> Iterator[str]:
     """Name the fields of a message, at any depth, whose text holds U+0000."""
     for field, value in message.ListFields():
-        name = f"{before}{field.name}"
+        elements = list(_elements(field, value, f"{before}{field.name}"))
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            elements = [(f"{name}[{key}]", one) for key, one in value.items()] + [(name, key) for key in value]
-        elif field.is_repeated:
-            elements = [(f"{name}[{index}]", one) for index, one in enumerate(value)]
-        else:
-            elements = [(name, value)]
+            elements += [(f"{before}{field.name}", key) for key in value]
         for place, one in elements:
             if isinstance(one, Message):
                 yield from _with_nul(one, f"{place}.")
             elif isinstance(one, str) and "\0" in one:
                 yield place
+
+
+def _elements(field: FieldDescriptor, value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield what a field holds, each with its place."""
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        yield from ((f"{name}[{key}]", one) for key, one in value.items())
+    elif field.is_repeated:
+        yield from ((f"{name}[{index}]", one) for index, one in enumerate(value))
+    else:
+        yield name, value
 
 
 def _path(path: Any) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, ExitStack, aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from google.protobuf.message import Message
 
-from domain.kernel import Exhausted, Unavailable
+from domain.kernel import Exhausted, Unauthenticated, Unavailable
 from server.pipeline.call import Call
 from server.pipeline.errors import Answer, Overdue
 from server.pipeline.front import Front, Visit
@@ -26,6 +27,12 @@ class ServerStopping(Unavailable):
     """Raised to end a stream when the server stops: another one goes on from the last cursor."""
 
     text = "This server is stopping. Connect again and go on from the last cursor."
+
+
+class SignInExpired(Unauthenticated):
+    """Raised to end a stream when the token expires by which it was opened."""
+
+    text = "The access token has expired. Get a new one, and go on from the last cursor."
 
 
 class ReaderTooSlow(Exhausted):
@@ -48,7 +55,11 @@ def server_stream(front: Front, method: Streaming) -> Callable[[Any, Any], Await
                 held.enter_context(_place(front, visit))
                 await _await_turn(front, visit)
                 request = _requests(front, incoming) if plan.client_streaming else plan.parse(incoming)
-                async with _bounded(plan.timeout), aclosing(method(request, front.call(visit))) as messages:
+                async with (
+                    _until(visit.caller.expires),
+                    _bounded(plan.timeout),
+                    aclosing(method(request, front.call(visit))) as messages,
+                ):
                     await sender.send_all(messages)
             except (asyncio.CancelledError, Exception) as fault:  # noqa: BLE001 - a fault of any kind becomes an answer here
                 await front.fail(visit, context, fault, noted, sender.last_word)
@@ -103,6 +114,18 @@ async def _bounded(seconds: float | None) -> AsyncIterator[None]:
     except TimeoutError:
         if bound.expired():
             raise Overdue(seconds=f"{seconds:g}") from None
+        raise
+
+
+@asynccontextmanager
+async def _until(expires: float | None) -> AsyncIterator[None]:
+    """End a stream with the token by which it was opened."""
+    try:
+        async with asyncio.timeout(None if expires is None else max(0.0, expires - time.time())) as bound:
+            yield
+    except TimeoutError:
+        if bound.expired():
+            raise SignInExpired from None
         raise
 
 

@@ -114,6 +114,13 @@ class TestGetRelease:
 
 
 class TestBatchGetReleases:
+    async def test_takes_ids_as_others_write_them(self, served: Served, token: Token) -> None:
+        release = await created(served, token)
+
+        answer = await served.catalog.BatchGetReleases(pb.BatchGetReleasesRequest(release_ids=[release.release_id.upper()]))
+
+        assert [release.release_id] == [found.release_id for found in answer.releases]
+
     async def test_names_what_is_missing(self, served: Served, token: Token) -> None:
         release, unknown = await created(served, token), new_id(at=NOON)
 
@@ -218,6 +225,17 @@ class TestCreateRelease:
 
 
 class TestUpdateRelease:
+    @pytest.mark.parametrize(("seconds", "nanos"), [(2**60, 0), (-(2**60), 0), (0, -1), (0, 2_000_000_000)])
+    async def test_refuses_times_that_are_none(self, served: Served, token: Token, seconds: int, nanos: int) -> None:
+        release = await created(served, token)
+        change = release_pb2.Release(release_id=release.release_id.upper())
+        change.premiere_time.seconds, change.premiere_time.nanos = seconds, nanos
+        request = admin_pb.UpdateReleaseRequest(release=change, update_mask=FieldMask(paths=["premiere_time"]))
+
+        refused = await refusal(served.admin.UpdateRelease(request, metadata=token(Role.EDITOR)))
+
+        assert ("REQUEST_INVALID", {"release.premiere_time"}) == (refused.reason, set(refused.fields))
+
     async def test_reads_only_what_the_mask_names(self, served: Served, token: Token) -> None:
         release = await created(served, token)
         change = release_pb2.Release(release_id=release.release_id, synopsis="New.", alias="Not read, so not refused")

@@ -115,6 +115,31 @@ class TestProposal:
         assert (grpc.StatusCode.PERMISSION_DENIED, "ROLE_TOO_LOW") == (refused.code, refused.reason)
 
 
+class TestUpdateChangeSet:
+    async def test_takes_the_edits_that_a_creation_takes(
+        self, sets: rpc.ChangeSetServiceAsyncStub, release: release_pb2.Release, token: Token
+    ) -> None:
+        draft = change_set_pb2.ChangeSet(title="A synopsis")
+        made = (await sets.CreateChangeSet(pb.CreateChangeSetRequest(change_set=draft), metadata=token())).change_set
+        change = release_pb2.Release(release_id=release.release_id, synopsis="Wind.")
+        changed = change_set_pb2.ChangeSet(change_set_id=made.change_set_id, edits=[a_change(change, "synopsis")])
+        request = pb.UpdateChangeSetRequest(change_set=changed, update_mask=FieldMask(paths=["edits"]))
+
+        answer = await sets.UpdateChangeSet(request, metadata=token())
+
+        assert ["synopsis"] == list(answer.change_set.summaries[0].fields)
+
+    async def test_gives_creations_the_same_ids_each_time(self, sets: rpc.ChangeSetServiceAsyncStub, token: Token) -> None:
+        nameless = a_message(release_id="")
+        edit = change_set_pb2.Edit(create_release=admin_pb.CreateReleaseRequest(release=nameless))
+        draft = change_set_pb2.ChangeSet(change_set_id=new_id(at=NOON), title="New", edits=[edit])
+
+        answers = [await sets.CreateChangeSet(pb.CreateChangeSetRequest(change_set=draft), metadata=token()) for _ in range(2)]
+
+        assert 1 == len({answer.SerializeToString(deterministic=True) for answer in answers})
+        assert answers[0].change_set.summaries[0].item_id
+
+
 class TestPublishChangeSet:
     async def test_takes_a_time(self, sets: rpc.ChangeSetServiceAsyncStub, release: release_pb2.Release, token: Token) -> None:
         editor = token(Role.EDITOR)

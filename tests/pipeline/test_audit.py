@@ -54,6 +54,12 @@ class TestEntry:
         assert 0 < entry["duration_seconds"] < 60
         assert entry["time"].tzinfo
 
+    async def test_holds_nothing_that_strangers_send(self, probe: Probe, entries: Entries) -> None:
+        await refusal(probe("ForModerators", id="x" * 60))
+
+        (entry,) = await entries()
+        assert {"unread_bytes": 62} == entry["request"]
+
     async def test_is_made_of_refused_calls_too(self, probe: Probe, token: Token, entries: Entries) -> None:
         async def refuse(request: Any, call: Call) -> Any:
             raise ReleaseNotFound(release="a")
@@ -71,9 +77,9 @@ class TestEntry:
             await refusal(probe("ForModerators", metadata=token(Role.MODERATOR)))
 
         assert [
-            ("GUEST", "UNAUTHENTICATED", "CREDENTIALS_MISSING", {"id": "guest"}),
+            ("GUEST", "UNAUTHENTICATED", "CREDENTIALS_MISSING", {"unread_bytes": 7}),
             ("USER", "PERMISSION_DENIED", "ROLE_TOO_LOW", {"id": "user"}),
-            ("GUEST", "UNAUTHENTICATED", "TOKEN_INVALID", {"id": "forged"}),
+            ("GUEST", "UNAUTHENTICATED", "TOKEN_INVALID", {"unread_bytes": 8}),
             ("MODERATOR", "INVALID_ARGUMENT", "REQUEST_INVALID", {"amount": -1.0}),
             ("MODERATOR", "INVALID_ARGUMENT", "REQUEST_MALFORMED", {"unreadable_bytes": 1}),
             ("MODERATOR", "NOT_FOUND", "RELEASE_NOT_FOUND", {}),
@@ -139,7 +145,7 @@ class TestSecrets:
         )
 
         await probe("ForModerators", request, metadata=token(Role.MODERATOR))
-        await refusal(probe("ForModerators", request))
+        await refusal(probe("ForModerators", request, metadata=token()))
 
         for entry in await entries():
             assert "hidden" not in str(entry)

@@ -32,6 +32,19 @@ async def granted(probe: Probe, method: str, *, tries: int, metadata: Metadata =
 
 
 class TestUsualAllowance:
+    @pytest.mark.settings(quota_per_minute=3)
+    async def test_counts_those_who_are_turned_away(self, probe: Probe, token: Token) -> None:
+        """Guessing tokens is not free, and neither is trying staff's methods."""
+        forged: Metadata = (("authorization", "Bearer x"), *from_address("192.0.2.1"))
+        guest, member = from_address("192.0.2.2"), token()
+
+        for method, metadata in (("Read", forged), ("ForModerators", guest), ("ForModerators", member)):
+            refused = [await refusal(probe(method, metadata=metadata)) for _ in range(5)]
+
+            assert ["QUOTA_USED_UP"] * 2 == [one.reason for one in refused[3:]]
+            assert "QUOTA_USED_UP" not in {one.reason for one in refused[:3]}
+        assert 0 == probe.count("ForModerators")
+
     @pytest.mark.settings(quota_per_minute=5)
     async def test_is_told_with_every_answer(self, probe: Probe) -> None:
         _, first = await with_metadata(probe("Read"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import grpc
 import pytest
+from google.rpc import code_pb2
 
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
@@ -34,6 +36,21 @@ def counting(probe: Probe, upto: int) -> Any:
 async def _requests(probe: Probe, *texts: str) -> AsyncIterator[Any]:
     for text in texts:
         yield probe.Request(id=text)
+
+
+class TestSignIn:
+    async def test_ends_with_the_token(self, probe: Probe, token: Token) -> None:
+        async def wait(request: Any, call: Call) -> AsyncIterator[Any]:
+            yield probe.Response(text="begun")
+            await asyncio.Event().wait()
+
+        probe.does["Follow"] = wait
+        stream = probe("Follow", metadata=token(lifetime=timedelta(seconds=2)))
+        told = [await stream.read(), await stream.read()]
+
+        assert "begun" == told[0].text
+        assert code_pb2.UNAUTHENTICATED == told[1].status.code
+        assert grpc.StatusCode.UNAUTHENTICATED is await stream.code()
 
 
 class TestKinds:
