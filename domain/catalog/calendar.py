@@ -85,6 +85,9 @@ def moment(at: datetime) -> str:
 
 def fold(line: str) -> Iterator[str]:
     """Break a line into parts of at most 75 octets, never within a character; those after the first begin with a space."""
+    if len(line.encode()) <= LONGEST_LINE:  # as nearly all are
+        yield line
+        return
     part, size = "", 0
     for character in line:
         octets = len(character.encode())
