@@ -11,12 +11,16 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
-from ani.catalog.v1 import release_list_pb2
+from ani.catalog.v1 import episode_admin_service_pb2 as episode_admin_pb
+from ani.catalog.v1 import episode_pb2, release_list_pb2, schedule_pb2
+from ani.catalog.v1 import schedule_admin_service_pb2 as schedule_admin_pb
+from ani.catalog.v1 import schedule_service_pb2 as schedule_pb
 from ani.editing.v1 import change_set_pb2, change_set_service_pb2, editing_service_pb2
 from domain.kernel import Role, new_id
 from server.wiring import SERVICES
@@ -52,6 +56,13 @@ GOOD: dict[str, list[Message]] = {
     "GetRelease": [pb.GetReleaseRequest(release=IDS[0])],
     "BatchGetReleases": [pb.BatchGetReleasesRequest(release_ids=IDS)],
     "ListReleases": [release_list_pb2.ListReleasesRequest(page_size=2)],
+    "CreateEpisode": [episode_admin_pb.CreateEpisodeRequest(episode=episode_pb2.Episode(release_id=IDS[0], number="1"))],
+    "CreateScheduleEntry": [
+        schedule_admin_pb.CreateScheduleEntryRequest(
+            schedule_entry=schedule_pb2.ScheduleEntry(release_id=IDS[0], planned_air_time=Timestamp(seconds=1_775_000_000))
+        )
+    ],
+    "GetSchedule": [schedule_pb.GetScheduleRequest(view="week", time_zone="Asia/Tokyo", release=IDS[0])],
     "CreateChangeSet": [
         change_set_service_pb2.CreateChangeSetRequest(change_set=change_set_pb2.ChangeSet(title="Spring", edits=[EDIT]))
     ],
