@@ -22,6 +22,8 @@ WHOLE = "envoy.filters.http.buffer"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 
 LARGEST_JSON_REQUEST = MEGABYTE
+# As the servers have it.
+LARGEST_GRPC_REQUEST = 4 * MEGABYTE + 5
 # What a server sends at most.
 LARGEST_JSON_ANSWER = 16 * MEGABYTE
 # A file takes whole blocks of the disk, however small the answer in it.
@@ -152,6 +154,12 @@ def switched(*, on: Iterable[str] = (), off: Iterable[str] = ()) -> Config:
     """Return a route's own wishes of which filters it passes."""
     wish = "envoy.config.route.v3.FilterConfig"
     return {name: typed(wish, config={}) for name in on} | {name: typed(wish, disabled=True) for name in off}
+
+
+def whole(largest: int) -> Config:
+    """Return a route's wish that requests of up to this many bytes are taken in whole before they are sent on."""
+    own = typed(f"{KIND}.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": largest})
+    return {WHOLE: typed("envoy.config.route.v3.FilterConfig", config=own)}
 
 
 def _off(config: Config) -> Config:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from gateway.clusters import INSIDE, SERVERS
 from gateway.contract import Method
-from gateway.filters import CACHE, JSON, PROMOTE, SHARE, TRANSCODER, WHOLE, switched
+from gateway.filters import CACHE, JSON, LARGEST_GRPC_REQUEST, PROMOTE, SHARE, TRANSCODER, WHOLE, switched, whole
 from gateway.paths import MARGIN_SECONDS, Address, Behavior, addresses, behavior, either
 from gateway.settings import Gateway
 from gateway.xds import Config, header, typed
@@ -18,7 +18,10 @@ STREAM_IDLE = "60s"
 # What makes an answer depend on more than its URL and the caller's country.
 PERSONAL = ("authorization", "cookie", "x-api-key", "x-revision")
 IS_GRPC = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
-HEALTH = ("/grpc.health.v1.Health/",)
+# Not its Watch: a stream that costs nothing to open and never ends is for those behind the gateway.
+HEALTH = ("/grpc.health.v1.Health/Check",)
+# Reflection is asked a few questions in one stream.
+INFRASTRUCTURE_SECONDS = 30.0
 REFLECTION = ("/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/")
 
 
@@ -82,7 +85,8 @@ def _grpc(methods: Iterable[Method]) -> Iterator[Config]:
             "name": f"grpc, {kind.name}",
             "match": {"safe_regex": {"regex": either(names)}, "headers": [IS_GRPC]},
             "route": _to_servers(kind),
-            "typed_per_filter_config": switched(off=[TRANSCODER]),
+            # Of many requests that were begun and never ended, none may hold a place at a server.
+            "typed_per_filter_config": switched(off=[TRANSCODER]) | ({} if kind.streaming else whole(LARGEST_GRPC_REQUEST)),
         }
 
 
@@ -91,7 +95,7 @@ def _infrastructure(prefixes: Iterable[str]) -> Iterator[Config]:
         yield {
             "name": prefix,
             "match": {"prefix": prefix, "headers": [IS_GRPC]},
-            "route": _to_servers(Behavior(streaming=True, repeatable=True, seconds=0.0, critical=True)),
+            "route": _to_servers(Behavior(streaming=True, repeatable=True, seconds=INFRASTRUCTURE_SECONDS, critical=True)),
             "typed_per_filter_config": switched(off=[TRANSCODER]),
         }
 

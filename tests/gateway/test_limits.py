@@ -275,3 +275,29 @@ class TestServers:
 
         until(lambda: calls() >= before)
         assert calls() == before
+
+    async def test_keep_their_places_for_requests_that_are_whole(self, open_gateway: Open) -> None:
+        """Half a request costs its sender nothing: neither half a frame, nor headers whose body never comes."""
+        running = open_gateway(servers=1)
+        half = b"POST /ani.catalog.v1.CatalogService/GetRelease HTTP/1.1\r\nhost: ani\r\ncontent-type: application/grpc-web\r\n"
+        half += b"te: trailers\r\ncontent-length: 100\r\n\r\n\x00\x00"
+        wires = [socket.create_connection(("127.0.0.1", running.gateway.port), timeout=10) for _ in range(200)]
+
+        for one in wires:
+            one.sendall(half)
+        async with httpx.AsyncClient(base_url=running.url) as client:
+            answers = [await client.get("/v1/genres", headers={"authorization": "Bearer x"}) for _ in range(5)]
+        active = int(running.admin("/stats?filter=cluster.servers.upstream_rq_active").rpartition(": ")[2])
+        for one in wires:
+            one.close()
+
+        assert {200} == {answer.status_code for answer in answers}
+        assert active == 0
+
+    async def test_are_not_watched_from_outside(self, open_gateway: Open) -> None:
+        running = open_gateway(servers=1)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{running.gateway.port}") as channel:
+            watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+
+            assert await watch.code() is grpc.StatusCode.UNIMPLEMENTED
+            assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
