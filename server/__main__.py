@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from server.settings import Settings, SettingsRefused
 
+LONGEST_TOKEN_HOURS = 24 * 366
 ROLES = ("user", "moderator", "editor", "admin")
 
 FILE_SOURCES = ("bangumi", "mal-genres", "offline-database", "relations")
@@ -116,12 +117,20 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def hours(text: str) -> float:
+    """Read how long a token is good for."""
+    number = float(text)
+    if not 0 < number <= LONGEST_TOKEN_HOURS:
+        raise argparse.ArgumentTypeError(f"more than 0, and at most {LONGEST_TOKEN_HOURS} hours")
+    return number
+
+
 def add_looking_after(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands that end by themselves."""
     added = command("token", token, "print an access token", TOKEN)
     added.add_argument("--role", choices=ROLES, default="user", help="what the holder may do (default: user)")
     added.add_argument("--account", metavar="ID", help="whom the token is for (default: a new id)")
-    added.add_argument("--hours", type=float, default=12.0, help="how long it is good for (default: 12)")
+    added.add_argument("--hours", type=hours, default=12.0, help="how long it is good for (default: 12)")
     command("doctor", doctor, "find out what is wrong, and how to mend it", DOCTOR)
     added = command("events", events, "look at events that could not be delivered, and replay them", EVENTS)
     added.add_argument("action", choices=("list", "show", "replay"), nargs="?", default="list", help="what to do (default: list)")

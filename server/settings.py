@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+ADDRESS = re.compile(r"unix:/?[^\0,]+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}")
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?")
+HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 class SettingsRefused(ValueError):
@@ -67,6 +72,33 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def _addresses(text: str) -> tuple[str, ...]:
+    """addresses with commas between, each host:port or unix:/path"""
+    return tuple(_address(word) for word in _words(text))
+
+
+def _address(text: str) -> str:
+    """host:port or unix:/path"""
+    if not ADDRESS.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    """origins with commas between, each such as https://example.org, or *"""
+    origins = _words(text)
+    if not all(ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError
+    return origins
+
+
+def _header(text: str) -> str:
+    """the name of a header, such as cf-ipcountry"""
+    if not HEADER.fullmatch(text):
+        raise ValueError
+    return text.lower()
+
+
 def _path(text: str) -> Path:
     """a path"""
     return Path(text).expanduser()
@@ -118,12 +150,12 @@ class Settings:
     vast: bool = _setting("ANI_VAST", False, _switch, "whether ad tags are served to players")
     servers: int = _setting("ANI_SERVERS", 2, _whole(1, 64), "gRPC server processes of `ani up` and `ani serve`")
     listen: str = _setting(
-        "ANI_LISTEN", "127.0.0.1:50051", _text, "first address of `ani serve`; each further process takes the next port"
+        "ANI_LISTEN", "127.0.0.1:50051", _address, "first address of `ani serve`; each further process takes the next port"
     )
     upstreams: tuple[str, ...] = _setting(
         "ANI_UPSTREAMS",
         (),
-        _words,
+        _addresses,
         "addresses of the servers for `ani gateway`, host:port or unix:/path; empty means those of ANI_LISTEN",
     )
     drain_seconds: int = _setting(
@@ -153,13 +185,13 @@ class Settings:
     token_issuer: str = _setting("ANI_TOKEN_ISSUER", "ani", _text, "issuer that access tokens must name")
     token_audience: str = _setting("ANI_TOKEN_AUDIENCE", "ani", _text, "audience that access tokens must name")
     country_header: str = _setting(
-        "ANI_COUNTRY_HEADER", "", _text, "header in which a trusted CDN names the caller's country, such as cf-ipcountry"
+        "ANI_COUNTRY_HEADER", "", _header, "header in which a trusted CDN names the caller's country, such as cf-ipcountry"
     )
     trusted_hops: int = _setting(
         "ANI_TRUSTED_HOPS", 0, _whole(0, 10), "proxies in front of the gateway whose x-forwarded-for is believed"
     )
     cors_origins: tuple[str, ...] = _setting(
-        "ANI_CORS_ORIGINS", (), _words, "origins whose pages may call the API, with commas between; empty means none"
+        "ANI_CORS_ORIGINS", (), _origins, "origins whose pages may call the API, with commas between; empty means none"
     )
     http_cache_megabytes: int = _setting(
         "ANI_HTTP_CACHE_MB", 64, _whole(0, 65536), "disk for the gateway's cache of public answers; 0 switches it off"
@@ -168,7 +200,9 @@ class Settings:
     import_folder: Path = _setting(
         "ANI_IMPORT_FOLDER", Path(""), _path, "folder of files that editors may import by name; empty means import/ in ANI_DATA"
     )
-    kodik_token: str = _setting("ANI_KODIK_TOKEN", "", _text, "token for Kodik's service; empty means that nothing is imported from it")
+    kodik_token: str = _setting(
+        "ANI_KODIK_TOKEN", "", _text, "token for Kodik's service; empty means that nothing is imported from it"
+    )
     kodik_url: str = _setting("ANI_KODIK_URL", "https://kodik-api.com", _url("http", "https"), "where Kodik's service answers")
     kodik_every_hours: int = _setting(
         "ANI_KODIK_EVERY_HOURS", 0, _whole(0, 8760), "hours between imports from Kodik by themselves; 0 means none"

@@ -39,6 +39,20 @@ class TestRead:
             "DATABASE_URL must be postgresql://… or postgres://…",
         ]
 
+    @pytest.mark.parametrize(
+        ("variable", "wrong", "right"),
+        [
+            ("ANI_LISTEN", "x", "0.0.0.0:50051"),
+            ("ANI_UPSTREAMS", "one:50051,two", "one:50051,[::1]:50052,unix:/run/ani.sock"),
+            ("ANI_CORS_ORIGINS", "https://a.example,b", "https://a.example,http://localhost:3000"),
+            ("ANI_COUNTRY_HEADER", "bad header", "cf-ipcountry"),
+        ],
+    )
+    def test_refuses_what_could_not_be_used(self, variable: str, wrong: str, right: str) -> None:
+        with pytest.raises(SettingsRefused, match=f"{variable} must be"):
+            Settings.read({variable: wrong})
+        Settings.read({variable: right})
+
     def test_wants_production_to_be_safe(self) -> None:
         with pytest.raises(SettingsRefused, match="ANI_REFLECTION must be off in production"):
             Settings.read({"ANI_ENVIRONMENT": "production"})
