@@ -5,10 +5,16 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from tests.bench import cold, hot, listing, stack
+from tests.bench import cold, hot, importing, listing, stack
 from tests.bench.machine import ROOT, describe
 
-SECTIONS = {"hot": hot.measure, "cold": cold.measure, "listing": listing.measure, "stack": stack.measure}
+SECTIONS = {
+    "hot": hot.measure,
+    "cold": cold.measure,
+    "listing": listing.measure,
+    "importing": importing.measure,
+    "stack": stack.measure,
+}
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- {}: written by make bench -->", "<!-- end of {} -->"
 

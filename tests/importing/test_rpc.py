@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
@@ -12,13 +13,15 @@ import pytest
 from adapters.postgres import Database
 from adapters.postgres.listen import Bell
 from ani.catalog.v1 import import_service_pb2 as pb
+from ani.catalog.v1 import release_list_pb2
 from ani.operations.v1 import operation_pb2
 from ani.operations.v1 import operation_service_pb2 as operations_pb
 from domain.kernel import Role, new_id
 from server import imports
 from server.settings import Settings
 from tests.builders import NOON
-from tests.importing.test_import import an_item
+from tests.importing.conftest import Imported
+from tests.importing.test_import import a_file, a_table, an_item
 from tests.serving import Metadata, Served, refusal
 
 Token = Callable[..., Metadata]
@@ -49,6 +52,14 @@ class TestImportCatalog:
         await asyncio.gather(working, return_exceptions=True)
         assert seen[-1].state == operation_pb2.OPERATION_STATE_SUCCEEDED
         assert seen[-1].counts["added"] == 1
+
+    async def test_makes_titles_that_lists_find(self, served: Served, imported: Imported, tmp_path: Path) -> None:
+        await imported("bangumi", a_file(tmp_path, an_item(1), an_item(2), an_item(3, begin="2009-01-04T15:30:00Z")))
+        lines = ('101,One,"Drama, Action",TV,12,7.5,9', "102,Two,Drama,TV,12,8.5,9", "103,Old,Drama,TV,12,9,9")
+        await imported("mal-genres", a_table(tmp_path, *lines))
+        request = release_list_pb2.ListReleasesRequest(genres=["Drama"], year_from=2010, order_by="rating", page_size=5)
+        answer = await served.catalog.ListReleases(request)
+        assert [release.titles[0].text for release in answer.releases] == ["Two", "One"]
 
     async def test_starts_nothing_twice(self, served: Served, token: Token, file: None) -> None:
         request = pb.ImportCatalogRequest(file=BANGUMI, operation_id=new_id(at=NOON))
