@@ -127,7 +127,8 @@ _whole = select(*(franchises.c[name] for name in _FIELDS), _members).where(franc
 _here = franchises.c.franchise_id == bindparam("franchise_id", type_=Id)
 _values = {name: bindparam(name, type_=franchises.c[name].type) for name in _FIELDS}
 FRANCHISE = Statement(_whole.where(_here))
-LOCK = Statement(select(franchises.c.franchise_id).where(_here, franchises.c.delete_time.is_(None)).with_for_update())
+# Without the key, so that another franchise may become part of this one meanwhile: each waiting for the other would end both.
+LOCK = Statement(select(franchises.c.franchise_id).where(_here, franchises.c.delete_time.is_(None)).with_for_update(key_share=True))
 ADD = Statement(
     insert(franchises).values(_values).on_conflict_do_nothing(index_elements=["franchise_id"]).returning(franchises.c.franchise_id)
 )
