@@ -164,7 +164,7 @@ class TestEpisode:
             assert grpc.StatusCode.NOT_FOUND is (await refusal(call)).code
 
     async def test_names_what_is_wrong(self, served: Served, editor: Metadata, release: release_pb2.Release) -> None:
-        wrong = an_episode(release, number="12,5", duration=Duration(seconds=-1), air_time=Timestamp(seconds=2**40))
+        wrong = an_episode(release, number="12,5", duration=Duration(seconds=-1), air_time=Timestamp(seconds=2**33))
         refused = await refusal(
             served.episode_admin.CreateEpisode(episode_admin_pb.CreateEpisodeRequest(episode=wrong), metadata=editor)
         )
