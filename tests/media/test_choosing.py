@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain.media.choosing import Device, NothingPlayable, ceiling, choose
 from domain.media.settings import PlayerSettings
-from domain.media.sources import AudioTrack, Quality, SourceKind, VideoCodec
+from domain.media.sources import AudioTrack, Quality, SourceKind, VideoCodec, VideoSource
 from tests.media.playing import DEVICE, a_quality, a_source
 
 SIZES = {360: 640, 480: 854, 720: 1280, 1080: 1920, 2160: 3840}
@@ -45,7 +45,9 @@ SETTINGS = st.builds(PlayerSettings, data_saver=st.booleans(), max_height=st.sam
 
 class TestChoose:
     @given(SOURCES, DEVICES, SETTINGS)
-    def test_keeps_what_the_device_can_and_within_what_limits_it(self, sources, device, settings) -> None:  # type: ignore[no-untyped-def]
+    def test_keeps_what_the_device_can_and_within_what_limits_it(
+        self, sources: list[VideoSource], device: Device, settings: PlayerSettings
+    ) -> None:
         playable = [
             (source, quality)
             for source in sources
@@ -72,7 +74,8 @@ class TestChoose:
         device = Device(device_id=DEVICE, bandwidth=10_000_000, screen_height=1080)
         choice = choose([a_source()], device, PlayerSettings())
 
-        assert choice.quality and 1080 == choice.quality.height
+        assert choice.quality
+        assert 1080 == choice.quality.height
 
     def test_saves_data_when_device_or_settings_say_so(self) -> None:
         source = a_source(qualities=(a_quality(), a_quality(label="480p", width=854, height=480, bitrate=900_000)))
@@ -80,12 +83,14 @@ class TestChoose:
         by_settings = choose([source], Device(device_id=DEVICE), PlayerSettings(data_saver=True))
 
         assert by_device == by_settings
-        assert by_device.quality and 480 == by_device.quality.height
+        assert by_device.quality
+        assert 480 == by_device.quality.height
 
     def test_takes_the_least_when_all_is_too_much(self) -> None:
         choice = choose([a_source()], Device(device_id=DEVICE, bandwidth=1), PlayerSettings())
 
-        assert choice.quality and 720 == choice.quality.height
+        assert choice.quality
+        assert 720 == choice.quality.height
 
     def test_takes_the_language_that_is_wanted_most(self) -> None:
         sources = [a_source(audio_tracks=(AudioTrack(language),), priority=9 - n) for n, language in enumerate(("ja", "en", "ru"))]

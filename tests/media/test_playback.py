@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ class TestStartStream:
         ],
     )
     async def test_knows_no_episode_that_the_viewer_may_not_see(
-        self, playback: Playback, database: Database, clock: StillClock, release: dict[str, object], viewer: Viewer
+        self, playback: Playback, database: Database, clock: StillClock, release: dict[str, Any], viewer: Viewer
     ) -> None:
         episode = await kept_episode(database, **release)
         source = await kept_source(database, episode_id=episode.episode_id)

@@ -37,7 +37,7 @@ class TestSigner:
     def test_refuses_from_the_moment_of_expiry_on(self) -> None:
         text, ends = Signer(NEW).sign(GRANT), NOON + timedelta(minutes=5)
 
-        assert Signer(NEW).read(text, viewer=ME, device_id=DEVICE, at=ends - timedelta(microseconds=1))
+        assert GRANT == Signer(NEW).read(text, viewer=ME, device_id=DEVICE, at=ends - timedelta(microseconds=1))
         with pytest.raises(GrantExpired):
             Signer(NEW).read(text, viewer=ME, device_id=DEVICE, at=ends)
 
