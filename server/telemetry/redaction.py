@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -55,11 +54,6 @@ def redacted(message: Message) -> dict[str, Any]:
         return {"@type": descriptor.full_name}  # it holds a message of a type that is not known here
     _blank(values, descriptor)
     return values
-
-
-def redacted_json(message: Message) -> str:
-    """Return a message as JSON text, for the audit log and for debugging."""
-    return json.dumps(redacted(message), separators=(",", ":"))
 
 
 def _blank(values: Any, descriptor: Descriptor) -> None:

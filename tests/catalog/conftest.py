@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -68,6 +69,8 @@ async def admin(editing: Editing, catalog: Catalog) -> Desk:
 
 
 @pytest.fixture
-async def recorded(database_url: str) -> asyncpg.Connection:
+async def recorded(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection that looks at what was kept."""
-    return await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()

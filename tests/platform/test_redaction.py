@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 from google.protobuf.message import Message
 
-from server.telemetry.redaction import REDACTED, redacted, redacted_json
+from server.telemetry.redaction import REDACTED, redacted
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +58,9 @@ class TestRedacted:
         assert shown["time"] == "1970-01-01T00:00:00Z"
 
     def test_leaves_an_empty_secret_out(self, login: Any) -> None:
-        assert redacted_json(login(user_name="ann")) == '{"user_name":"ann"}'
+        assert redacted(login(user_name="ann")) == {"user_name": "ann"}
 
     def test_shows_nothing_of_what_it_does_not_know(self, login: Any) -> None:
         message = login(user_name="ann", packed=any_pb2.Any(type_url="type.googleapis.com/not.Known", value=b"s3cret"))
 
         assert redacted(message) == {"@type": "redaction.Login"}
-
-    def test_keeps_a_line_a_line(self, login: Any) -> None:
-        assert "\n" not in redacted_json(login(user_name="a\nb"))
