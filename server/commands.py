@@ -24,7 +24,8 @@ def _run(settings: Settings, work: Coroutine[Any, Any, int]) -> int:
         return asyncio.run(work)
     except (Refusal, MigrationBlocked) as fault:
         hint = "" if settings.database_url else f" Set DATABASE_URL, or run `ani up` on {settings.data.resolve()} meanwhile."
-        sys.stderr.write(f"ani: {fault}{hint}\n")
+        cause = f" ({fault.__cause__})" if str(fault.__cause__ or "") else ""
+        sys.stderr.write(f"ani: {fault}{cause}{hint}\n")
         return 1
 
 
