@@ -84,7 +84,7 @@ class TestVideoSources:
         [
             ({"url": "https://evil.example/a.m3u8"}, ("VIDEO_SOURCE_URL_REFUSED", "video_source.url")),
             ({"url": "https://127.0.0.1/a.m3u8"}, ("VIDEO_SOURCE_URL_REFUSED", "video_source.url")),
-            ({"episode_id": new_id(at=NOON)}, ("VIDEO_SOURCE_EPISODE_REFUSED", "video_source.episode_id")),
+            ({"episode_id": "0191d7a0-0000-7000-8000-0000000000ee"}, ("VIDEO_SOURCE_EPISODE_REFUSED", "video_source.episode_id")),
             (
                 {
                     "skip_markers": [

@@ -112,7 +112,8 @@ class TestRewriting:
             "http://127.0.0.1/a.ts", "https://127.0.0.1/a.ts", "https://[::1]/a.ts", "https://10.0.0.1/a.ts", "//169.254.169.254/a",
             "https://2130706433/", "https://0x7f.1/", "https://video.example@evil.example/", "https://video.example:8443/a.ts",
             "http://video.example/a.ts", "https://evil.example/a.ts", "https://video.example.evil.example/", "file:///etc/passwd",
-            "ftp://video.example/a", "javascript:alert(1)", "data:video/mp4,x", "https://video.example\\@evil.example/", "https://[",
+            "ftp://video.example/a", "javascript:alert(1)", "data:video/mp4,x",
+        "https://video.example\\@evil.example/", "https://[",
             "https://video.example/a b.ts", "https://localhost/a.ts",
         ],
     )  # fmt: skip
@@ -145,7 +146,9 @@ LINES = st.sampled_from(
     [
         "#EXTINF:4,", "#EXTINF:6.006,title", "a.ts", "b/c.ts?utm_medium=1&x=%20", "promo-7.ts", "https://ads.video.example/1.ts",
         "#EXT-X-DISCONTINUITY", "#EXT-X-CUE-OUT:8", "#EXT-X-CUE-OUT:DURATION=4", "#EXT-X-CUE-IN",
-        '#EXT-X-KEY:METHOD=AES-128,URI="k"',        "#EXT-X-KEY:METHOD=NONE", '#EXT-X-MAP:URI="i.mp4"', "#EXT-X-MEDIA-SEQUENCE:7", "#EXT-X-ENDLIST", "#EXT-X-BYTERANGE:1@0",
+        '#EXT-X-KEY:METHOD=AES-128,URI="k"',
+               "#EXT-X-KEY:METHOD=NONE", '#EXT-X-MAP:URI="i.mp4"', "#EXT-X-MEDIA-SEQUENCE:7", "#EXT-X-ENDLIST",
+        "#EXT-X-BYTERANGE:1@0",
         "# comment", "#EXT-X-DATERANGE:SCTE35-CMD=0x1", "#EXT-X-PROGRAM-DATE-TIME:2026-01-01T00:00:00Z", "",
     ]
 )  # fmt: skip
