@@ -71,7 +71,6 @@ REVERSED: tuple[str, ...] = (
 )
 
 
-
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '2s'")
     for statement in STATEMENTS:

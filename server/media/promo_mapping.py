@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from ani.media.v1 import promo_admin_service_pb2 as admin_pb
 from ani.media.v1 import promo_pb2
 from ani.media.v1 import promo_service_pb2 as pb
-from domain.kernel import InvalidArgument, new_id
+from domain.kernel import new_id
 from domain.media.promos import (
     Promo,
     PromoAction,
@@ -24,21 +23,8 @@ from domain.media.promos import (
 )
 
 
-class PromoTimeInvalid(InvalidArgument):
-    """Raised when a time is outside of the years 1 to 9999."""
-
-    text = "The time is not one that exists."
-
-
-def moment_from_pb(message: Any, name: str, *, field: str) -> datetime | None:
-    """Return a time that a message may hold. Raises PromoTimeInvalid."""
-    if not message.HasField(name):
-        return None
-    stamp: Timestamp = getattr(message, name)
-    try:
-        return stamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError) as fault:
-        raise PromoTimeInvalid(field=field) from fault
+def moment_from_pb(message: Any, name: str) -> datetime | None:
+    return getattr(message, name).ToDatetime(tzinfo=UTC) if message.HasField(name) else None
 
 
 # How each field that a caller may write is read; a mask names them by the same names.
@@ -51,8 +37,8 @@ READERS: dict[str, Callable[[promo_pb2.Promo], Any]] = {
     "release_id": lambda m: m.release_id or None,
     "url": lambda m: m.url,
     "regions": lambda m: tuple(sorted(m.regions)),
-    "start_time": lambda m: moment_from_pb(m, "start_time", field="promo.start_time"),
-    "end_time": lambda m: moment_from_pb(m, "end_time", field="promo.end_time"),
+    "start_time": lambda m: moment_from_pb(m, "start_time"),
+    "end_time": lambda m: moment_from_pb(m, "end_time"),
     "overlay": lambda m: m.overlay,
     "priority": lambda m: m.priority,
     "erid": lambda m: m.erid,

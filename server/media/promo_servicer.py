@@ -95,8 +95,8 @@ class PromoAdminServicer:
     ) -> admin_pb.GetPromoStatisticsResponse:
         counts = await self._promos.get_promo_statistics(
             request.promo_id,
-            since=moment_from_pb(request, "from_time", field="from_time"),
-            until=moment_from_pb(request, "until_time", field="until_time"),
+            since=moment_from_pb(request, "from_time"),
+            until=moment_from_pb(request, "until_time"),
             at=call.now,
         )
         return admin_pb.GetPromoStatisticsResponse(counts=map(count_to_pb, counts))

@@ -13,7 +13,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("domain", "adapters", "server", "gateway", "migrations")
 # Put parts together: a server or worker process, the stack of one machine, commands that end by themselves.
-COMPOSITION_ROOTS = {"server.wiring", "server.workshop", "server.stack.embedded", "server.commands", "server.imports", "server.doctor"}
+COMPOSITION_ROOTS = {
+    "server.wiring",
+    "server.workshop",
+    "server.stack.embedded",
+    "server.commands",
+    "server.imports",
+    "server.doctor",
+}
 WIRE = {"ani", "buf", "google", "grpc", "grpc_health", "grpc_reflection", "protovalidate"}
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from tests.bench import cold, hot, importing, listing, stack
+from tests.bench import cold, hot, importing, listing, playing, stack
 from tests.bench.machine import ROOT, describe
 
 SECTIONS = {
@@ -13,6 +13,7 @@ SECTIONS = {
     "cold": cold.measure,
     "listing": listing.measure,
     "importing": importing.measure,
+    "playing": playing.measure,
     "stack": stack.measure,
 }
 PAGE = ROOT / "docs" / "performance.md"

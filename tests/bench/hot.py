@@ -31,11 +31,11 @@ def measure() -> str:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ani-bench-")))
         running = stack.enter_context(engines(folder))
         metadata = _metadata(running.settings)
-        servers = {"pipeline, GetRelease from the cache": _application(running, folder)}
-        servers[f"empty handler, grpcio {grpc.__version__}"] = _empty(Path(sys.executable), folder / "empty.sock")
+        servers = {"pipeline, GetRelease from the cache": application(running, folder)}
+        servers[f"empty handler, grpcio {grpc.__version__}"] = empty(Path(sys.executable), folder / "empty.sock")
         newest = _newest()
         if newest:
-            servers[f"empty handler, grpcio {newest[1]}"] = _empty(newest[0], folder / "newest.sock")
+            servers[f"empty handler, grpcio {newest[1]}"] = empty(newest[0], folder / "newest.sock")
         rounds: dict[str, list[Rate]] = {name: [] for name in servers}
         # All of them run throughout, on one core; only the one that is asked has anything to do.
         started = {name: stack.enter_context(server()) for name, server in servers.items()}
@@ -61,7 +61,9 @@ def _table(rounds: dict[str, list[Rate]], compared: bool) -> str:
     return "\n".join(lines)
 
 
-def _application(running: Engines, folder: Path) -> Server:
+def application(running: Engines, folder: Path, **more: str) -> Server:
+    """Return what runs one of our servers, with more settings where they are given."""
+
     @contextmanager
     def start() -> Iterator[tuple[int, str]]:
         socket = folder / "app.sock"
@@ -72,6 +74,7 @@ def _application(running: Engines, folder: Path) -> Server:
             "ANI_SERVERS": "1",
             "PROMETHEUS_MULTIPROC_DIR": str(folder),
             "ANI_DRAIN_SECONDS": "0",
+            **more,
         }
         argv = [sys.executable, "-m", "server", "serve", "--index", "0", "--listen", f"unix:{socket}"]
         with process(argv, core=CORES[0], environment=environment) as pid:
@@ -81,7 +84,9 @@ def _application(running: Engines, folder: Path) -> Server:
     return start
 
 
-def _empty(python: Path, socket: Path) -> Server:
+def empty(python: Path, socket: Path) -> Server:
+    """Return what runs a server whose handlers do nothing."""
+
     @contextmanager
     def start() -> Iterator[tuple[int, str]]:
         socket.unlink(missing_ok=True)

@@ -144,7 +144,8 @@ async def _pour(stack: Stack, size: int) -> tuple[int, bytes]:
 
 
 def _files(stack: Stack) -> set[str]:
-    return {path.name for path in (stack.data / "files").rglob("*")}
+    """All that is kept, or being taken, other than what the worker makes of it in its own time."""
+    return {path.name for path in (stack.data / "files").rglob("*") if not path.name.endswith(("-160", "-320", "-640"))}
 
 
 class TestWorker:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import h2.config
@@ -297,7 +298,8 @@ class TestServers:
     async def test_are_not_watched_from_outside(self, open_gateway: Open) -> None:
         running = open_gateway(servers=1)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{running.gateway.port}") as channel:
-            watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+            watch: Any = channel.unary_stream("/grpc.health.v1.Health/Watch")
+            check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
 
-            assert await watch.code() is grpc.StatusCode.UNIMPLEMENTED
-            assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+            assert await watch(b"").code() is grpc.StatusCode.UNIMPLEMENTED
+            assert await check(b"")

@@ -74,7 +74,7 @@ class TestPromos:
             ({"url": "https://evil.org/"}, "PROMO_URL_REFUSED", "promo.url"),
             ({"format": promo_pb2.PROMO_FORMAT_VAST, "url": ""}, "PROMO_TAG_MISSING", "promo.url"),
             ({"end_time": Timestamp(seconds=1)}, "PROMO_ENDS_BEFORE_IT_BEGINS", "promo.end_time"),
-            ({"end_time": Timestamp(seconds=2**62)}, "PROMO_TIME_INVALID", "promo.end_time"),
+            ({"end_time": Timestamp(seconds=2**62)}, "REQUEST_INVALID", "promo.end_time"),
             ({"image_file_id": new_id(at=NOON)}, "PROMO_IMAGE_REFUSED", "promo.image_file_id"),
             ({"erid": "<erid>"}, "REQUEST_INVALID", "promo.erid"),
             ({"regions": ["Japan"]}, "REQUEST_INVALID", "promo.regions[0]"),

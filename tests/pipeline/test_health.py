@@ -17,12 +17,12 @@ from domain.kernel import Unavailable
 from server import serve
 from server.health import Health, Part
 from server.settings import Settings
+from server.wiring import SERVICES
 from tests.own_engines import OwnPostgres
 from tests.pipeline.conftest import PATIENCE_SECONDS, Eventually, Probe, Start
 from tests.platform.conftest import OwnValkey
 from tests.serving import Served, refusal
 
-ADMIN = "ani.catalog.v1.CatalogAdminService"
 CATALOG, SYSTEM = "ani.catalog.v1.CatalogService", "ani.system.v1.SystemService"
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -162,7 +162,9 @@ class TestReflection:
         answer = await stream.read()
 
         usual = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
-        assert {ADMIN, CATALOG, SYSTEM} | usual == {service.name for service in answer.list_services_response.service}
+        assert {service.full_name for service in SERVICES} | usual == {
+            service.name for service in answer.list_services_response.service
+        }
 
     @pytest.mark.settings(reflection=False)
     async def test_can_be_switched_off(self, served: Served) -> None:

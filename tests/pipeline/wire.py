@@ -31,8 +31,10 @@ class Reply:
 
     @property
     def status(self) -> str:
-        """The gRPC status, or how the stream ended without one."""
-        return self.headers.get("grpc-status") or ("reset" if self.reset else f"http {self.headers.get(':status')}")
+        """The gRPC status, or how the stream ended without one; with its connection, it was reset."""
+        if self.reset or not self.headers:
+            return "reset"
+        return self.headers.get("grpc-status") or f"http {self.headers.get(':status')}"
 
 
 class Wire:

@@ -9,7 +9,7 @@ from adapters.postgres import Database, bare
 from adapters.postgres.catalog.tables import genres
 from adapters.postgres.statement import Statement
 
-ADD = Statement(genres.insert())
+ADD = Statement(genres.insert().values(genre_id=bindparam("genre_id"), name=bindparam("name")))
 SOME = Statement(
     select(genres.c.name)
     .where(genres.c.genre_id == any_(bindparam("ids")), genres.c.name != "unwanted")
