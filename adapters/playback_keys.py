@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from adapters.secret_keys import secret_keys
 from domain.kernel import Unavailable
 from domain.media.signing import Signer
 
-LEAST_BYTES = 32
 # How long a new file may stay unnoticed.
 LOOK_AGAIN_SECONDS = 60.0
 
@@ -35,34 +33,9 @@ class PlaybackKeys:
         """Raises PlaybackKeysMissing."""
         if self._signer is None or self._clock() - self._read_at > LOOK_AGAIN_SECONDS:
             try:
-                self._signer = Signer(self._keys())
+                self._signer = Signer(secret_keys(self._folder))
             except (OSError, ValueError) as fault:
                 if self._signer is None:
                     raise PlaybackKeysMissing(retry_after=30) from fault
             self._read_at = self._clock()
         return self._signer
-
-    def _keys(self) -> dict[str, bytes]:
-        keys = self._found()
-        if not keys:
-            self._create()
-            keys = self._found()
-        if any(len(key) < LEAST_BYTES for key in keys.values()):
-            raise ValueError(f"a key in {self._folder} is shorter than {LEAST_BYTES} bytes")
-        return keys
-
-    def _found(self) -> dict[str, bytes]:
-        return {path.name.removesuffix(".key"): path.read_bytes() for path in self._folder.glob("[A-Za-z0-9]*.key")}
-
-    def _create(self) -> None:
-        """Write a key, readable by its owner alone. Two processes at once both end with the key of the first."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = self._folder / f".{secrets.token_hex(4)}"
-        fresh.touch(mode=0o600)
-        try:
-            fresh.write_bytes(secrets.token_bytes(LEAST_BYTES))
-            os.link(fresh, self._folder / "1.key")
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapters.postgres import platform
+from adapters.postgres.accounts import tables as accounts
 from adapters.postgres.catalog import import_tables  # noqa: F401 - its table joins the others
 from adapters.postgres.catalog import tables as catalog
 from adapters.postgres.editing import tables as editing
@@ -11,6 +12,6 @@ from adapters.postgres.media import upload_tables as media
 from adapters.postgres.operations import tables as operations
 from adapters.postgres.schema import metadata
 
-SCHEMAS = {catalog.SCHEMA, editing.SCHEMA, media.SCHEMA, operations.SCHEMA, platform.SCHEMA}
+SCHEMAS = {accounts.SCHEMA, catalog.SCHEMA, editing.SCHEMA, media.SCHEMA, operations.SCHEMA, platform.SCHEMA}
 # Each after those that it refers to.
 TABLES = metadata.sorted_tables

@@ -1,0 +1,96 @@
+"""The platform's own secrets: files `<name>.key` of one folder, and what is made from them.
+
+Each purpose has keys of its own, derived from these, so that what was made for one is of no use for another.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+LEAST_BYTES = 32
+NONCE_BYTES = 12
+
+
+def secret_keys(folder: Path) -> dict[str, bytes]:
+    """Return the keys by name, the oldest first, after making one where there is none. Raises OSError and ValueError."""
+    keys = _found(folder)
+    if not keys:
+        _create(folder)
+        keys = _found(folder)
+    if any(len(key) < LEAST_BYTES for key in keys.values()):
+        raise ValueError(f"a key in {folder} is shorter than {LEAST_BYTES} bytes")
+    return keys
+
+
+class Seal:
+    """Keeps texts so that nobody can read them who has only the database."""
+
+    def __init__(self, folder: Path, purpose: str) -> None:
+        self._keys = _derived(folder, purpose)
+        self._purpose = purpose.encode()
+
+    def close(self, text: str) -> str:
+        """Return a text sealed with the newest key."""
+        name, key = list(self._keys.items())[-1]
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = nonce + AESGCM(key).encrypt(nonce, text.encode(), self._purpose)
+        return f"{name}.{base64.urlsafe_b64encode(sealed).decode()}"
+
+    def open(self, sealed: str) -> str:
+        """Return the text. Raises ValueError for what was not sealed here for this purpose."""
+        name, _, text = sealed.partition(".")
+        if name not in self._keys:
+            raise ValueError("the key that it was sealed with is not there")
+        data = base64.urlsafe_b64decode(text)
+        try:
+            return AESGCM(self._keys[name]).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], self._purpose).decode()
+        except InvalidTag as fault:
+            raise ValueError("it was not sealed here for this") from fault
+
+
+class Mark:
+    """Makes marks that nobody else can make, always the same one for the same bytes."""
+
+    def __init__(self, folder: Path, purpose: str) -> None:
+        # The oldest key, so that a newer one makes no mark void.
+        self._key = next(iter(_derived(folder, purpose).values()))
+
+    def of(self, data: bytes) -> bytes:
+        return hmac.digest(self._key, data, hashlib.sha256)
+
+
+def _derived(folder: Path, purpose: str) -> dict[str, bytes]:
+    def key(secret: bytes) -> bytes:
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"ani " + purpose.encode()).derive(secret)
+
+    return {name: key(secret) for name, secret in secret_keys(folder).items()}
+
+
+def _found(folder: Path) -> dict[str, bytes]:
+    # 10 comes after 9.
+    paths = sorted(folder.glob("[A-Za-z0-9]*.key"), key=lambda path: (len(path.name), path.name))
+    return {path.name.removesuffix(".key"): path.read_bytes() for path in paths}
+
+
+def _create(folder: Path) -> None:
+    """Write a key, readable by its owner alone. Two processes at once both end with the key of the first."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = folder / f".{secrets.token_hex(4)}"
+    fresh.touch(mode=0o600)
+    try:
+        fresh.write_bytes(secrets.token_bytes(LEAST_BYTES))
+        os.link(fresh, folder / "1.key")
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()

@@ -1,0 +1,23 @@
+"""profiles: the viewers of an account."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "202611210410"
+down_revision = "202611210400"
+
+STATEMENTS: tuple[str, ...] = ()
+REVERSED: tuple[str, ...] = ()
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '2s'")
+    for statement in STATEMENTS:
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '2s'")
+    for statement in REVERSED:
+        op.execute(statement)
