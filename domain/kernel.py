@@ -45,6 +45,8 @@ class Viewer:
     maturity: int = 18
     # Which of the account's viewers it is; empty for the account itself.
     profile_id: str = ""
+    # What it is signed in by; empty for guests and for tokens that were made by hand.
+    session_id: str = ""
 
     @property
     def sees_drafts(self) -> bool:

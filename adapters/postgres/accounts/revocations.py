@@ -1,0 +1,53 @@
+"""Making access tokens void before they expire, on every server at once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, text
+
+from adapters.postgres import Connection
+from adapters.postgres.accounts.tables import revocations
+from adapters.postgres.schema import Moment
+from adapters.postgres.statement import Statement
+
+CHANNEL = "revocations"
+# Longer than any access token lives.
+KEPT = timedelta(hours=25)
+
+_REVOKE = Statement(
+    text("""
+    WITH revoked AS (
+        INSERT INTO accounts.revocations (account_id, session_id, time) VALUES (:account_id, :session_id, :time) RETURNING 1
+    )
+    SELECT pg_notify('revocations', '') FROM revoked
+    """)
+)
+_SINCE = Statement(
+    revocations.select().where(revocations.c.time > bindparam("since", type_=Moment)).order_by(revocations.c.revocation_id)
+)
+_PRUNE = Statement(revocations.delete().where(revocations.c.time < bindparam("before", type_=Moment)))
+
+
+class Revocation(NamedTuple):
+    """Access tokens that are void: those of a session, or all that an account was given until then."""
+
+    number: int
+    account_id: str
+    session_id: str
+    time: datetime
+
+
+async def revoke(connection: Connection, account_id: str, session_id: str = "", *, at: datetime) -> None:
+    """Make void the tokens of a session, or all that the account was given by now; if the transaction is kept, at once."""
+    await _REVOKE.fetchval(connection, account_id=account_id, session_id=session_id, time=at)
+
+
+async def revocations_since(connection: Connection, since: datetime) -> list[Revocation]:
+    rows = await _SINCE.fetch(connection, since=since)
+    return [Revocation(row["revocation_id"], row["account_id"], row["session_id"], row["time"]) for row in rows]
+
+
+async def prune_revocations(connection: Connection, *, at: datetime) -> None:
+    await _PRUNE.execute(connection, before=at - KEPT)
