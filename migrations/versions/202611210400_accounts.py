@@ -75,6 +75,7 @@ STATEMENTS: tuple[str, ...] = (
         email text NOT NULL,
         state jsonb NOT NULL,
         address text NOT NULL,
+        tries smallint NOT NULL,
         create_time timestamptz NOT NULL,
         expire_time timestamptz NOT NULL,
         end_time timestamptz

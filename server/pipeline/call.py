@@ -19,3 +19,6 @@ class Call:
     clock: Callable[[], datetime]
     request_id: str
     standings: Callable[[], tuple[Standing, ...]]
+    # Where the call comes from, and what counts as one place; not known of an answer that others will share.
+    address: str = ""
+    network: str = ""

@@ -197,6 +197,8 @@ class Front:
             clock=self.machinery.clock,
             request_id=visit.request_id,
             standings=tuple if shared else lambda: self.machinery.quotas.standings(caller.key),
+            address="" if shared else caller.address,
+            network="" if shared else caller.network,
         )
 
     def _count(self, visit: Visit, standing: Standing) -> None:

@@ -93,6 +93,7 @@ sign_ins = Table(
     Column("email", Text, nullable=False),
     Column("state", JSONB, nullable=False),
     Column("address", Text, nullable=False),
+    Column("tries", SmallInteger, nullable=False),
     Column("create_time", Moment, nullable=False),
     Column("expire_time", Moment, nullable=False),
     Column("end_time", Moment),
