@@ -6,11 +6,10 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from functools import cache
-from zoneinfo import available_timezones
 
 from domain.kernel import AlreadyExists, Event, InvalidArgument, NotFound, PermissionDenied
 from domain.visibility import EVERYWHERE, Publication, Terms
+from domain.zones import zone
 
 UUID_SHAPE = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
@@ -202,7 +201,8 @@ class Release:
 
     @property
     def terms(self) -> Terms:
-        return Terms(self.publication, self.age_rating, frozenset(self.blocked_countries), frozenset(self.held_countries))
+        blocked, held = frozenset(self.blocked_countries), frozenset(self.held_countries)
+        return Terms(self.publication, self.age_rating, blocked, held, self.release_id)
 
     @property
     def held_countries(self) -> tuple[str, ...]:
@@ -231,8 +231,8 @@ class Release:
             raise TagRepeated(field="release.tags")
         if len({one.provider for one in self.external_ids}) != len(self.external_ids):
             raise ProviderRepeated(field="release.external_ids")
-        if self.weekly_slot and self.weekly_slot.zone not in _zones():
-            raise ZoneUnknown(zone=self.weekly_slot.zone, field="release.weekly_slot.zone")
+        if self.weekly_slot:
+            zone(self.weekly_slot.zone, field="release.weekly_slot.zone")
 
 
 WRITABLE = frozenset(
@@ -242,11 +242,6 @@ WRITABLE = frozenset(
         "rating", "popularity", "premiere_time", "in_production", "external_ids", "rights_blocks", "trailers", "theme_songs",
     }
 )  # fmt: skip
-
-
-@cache
-def _zones() -> set[str]:
-    return available_timezones()
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,12 +369,6 @@ class FranchiseNotFound(NotFound):
     """Raised when no franchise has this id."""
 
     text = "There is no franchise {franchise}."
-
-
-class ZoneUnknown(InvalidArgument):
-    """Raised when a weekly slot names a time zone that does not exist."""
-
-    text = "There is no time zone {zone}."
 
 
 class CursorInvalid(InvalidArgument):

@@ -7,9 +7,9 @@ from datetime import date, datetime, timedelta
 from enum import IntEnum
 from zoneinfo import ZoneInfo
 
-from domain.catalog.zones import TOKYO, beginning, zone
 from domain.items import Kind, everyone
 from domain.kernel import Event, InvalidArgument, NotFound
+from domain.zones import TOKYO, beginning, zone
 
 
 class Precision(IntEnum):

@@ -11,10 +11,10 @@ from domain.catalog.calendar import calendar
 from domain.catalog.model import ReleaseNotFound
 from domain.catalog.schedule import Change, ScheduleEntry, ScheduleEntryNotFound
 from domain.catalog.timetable import DAY, LONGEST_PERIOD, WEEK, Broadcast, Span, Timetable, View, dated, span, timetable
-from domain.catalog.zones import beginning, zone
 from domain.kernel import Begin, Page, Viewer
 from domain.paging import place_token, whole_place
 from domain.visibility import Sight, Terms, sight
+from domain.zones import beginning, zone
 
 LARGEST_CHANGE = 2**63
 UTC_ZONE = ZoneInfo("UTC")

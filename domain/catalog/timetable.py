@@ -9,10 +9,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import Enum
 from zoneinfo import ZoneInfo
 
-from domain.catalog.model import Title, WeeklySlot, ZoneUnknown
+from domain.catalog.model import Title, WeeklySlot
 from domain.catalog.schedule import AiringState, Precision, ScheduleEntry, period
-from domain.catalog.zones import beginning, zone
 from domain.visibility import Terms
+from domain.zones import ZoneUnknown, beginning, zone
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)

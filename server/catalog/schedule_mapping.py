@@ -11,8 +11,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from ani.catalog.v1 import schedule_pb2
 from domain.catalog.schedule import AiringState, Change, Precision, ScheduleEntry
 from domain.catalog.timetable import Airing, Day
-from domain.catalog.zones import TOKYO
 from domain.kernel import new_id
+from domain.zones import TOKYO
 from server.catalog.episode_mapping import moment_from_pb
 from server.catalog.mapping import FieldNotWritable, moment_to_pb
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from domain.catalog.model import WeeklySlot, ZoneUnknown
+from domain.catalog.model import WeeklySlot
 from domain.catalog.schedule import (
     SCHEDULE_ENTRY,
     AiringState,
@@ -25,8 +25,8 @@ from domain.catalog.schedule import (
     period,
 )
 from domain.catalog.timetable import WEEK, Broadcast, View, occurrences, span, timetable
-from domain.catalog.zones import beginning, zone
 from domain.kernel import new_id
+from domain.zones import ZoneUnknown, beginning, zone
 from tests.builders import NOON, a_release, an_entry
 
 RELEASE = a_release()

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.postgres import Database
 from adapters.postgres.catalog.schedule import PostgresSchedule
-from domain.catalog.model import Release, ReleaseNotFound, Status, WeeklySlot, ZoneUnknown
+from domain.catalog.model import Release, ReleaseNotFound, Status, WeeklySlot
 from domain.catalog.schedule import (
     SCHEDULE_ENTRY,
     AiringState,
@@ -24,6 +24,7 @@ from domain.editing.service import Editing
 from domain.kernel import Page, Viewer, new_id
 from domain.paging import PageTokenInvalid, place_token
 from domain.visibility import Publication
+from domain.zones import ZoneUnknown
 from tests.builders import GUEST, NOON, a_release, a_viewer, an_editor, an_entry
 from tests.catalog.conftest import AUTHOR, Desk
 

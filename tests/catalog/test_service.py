@@ -24,13 +24,13 @@ from domain.catalog.model import (
     Title,
     TitleLanguageRepeated,
     WeeklySlot,
-    ZoneUnknown,
 )
 from domain.catalog.service import Catalog
 from domain.editing.model import ItemChangedMeanwhile, ItemIdReused
 from domain.kernel import Page, new_id
 from domain.paging import PageTokenInvalid, page_token
 from domain.visibility import Publication
+from domain.zones import ZoneUnknown
 from tests.builders import GUEST, NOON, a_draft, a_release, a_viewer, an_editor
 from tests.catalog.conftest import Desk
 

@@ -6,10 +6,16 @@ from datetime import UTC, date, datetime, time
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from domain.catalog.model import ZoneUnknown
+from domain.kernel import InvalidArgument
 
 # Where most of what is shown is broadcast first.
 TOKYO = "Asia/Tokyo"
+
+
+class ZoneUnknown(InvalidArgument):
+    """Raised when a time zone does not exist."""
+
+    text = "There is no time zone {zone}."
 
 
 def zone(name: str, *, field: str) -> ZoneInfo:
