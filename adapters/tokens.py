@@ -154,8 +154,10 @@ class TokenVerifier:
 def _identity(claims: dict[str, Any]) -> Identity:
     """Raises KeyError, TypeError and ValueError for claims that are not as we issue them."""
     permissions, maturity = claims.get("permissions", []), claims.get("maturity", Viewer().maturity)
-    profile = _text(claims.get("profile", ""))
+    profile, granted, asleep = _text(claims.get("profile", "")), claims.get("granted", []), claims.get("asleep", False)
     if not isinstance(permissions, list) or len(profile) > LONGEST_PROFILE or type(maturity) is not int or not claims["sub"]:
+        raise TypeError
+    if not isinstance(granted, list) or type(asleep) is not bool:
         raise TypeError
     viewer = Viewer(
         account_id=claims["sub"],
@@ -163,6 +165,8 @@ def _identity(claims: dict[str, Any]) -> Identity:
         permissions=frozenset(map(_text, permissions)),
         maturity=maturity,
         profile_id=profile,
+        granted=frozenset(map(_text, granted)),
+        asleep=asleep,
     )
     return Identity(viewer, claims["jti"], _moment(claims["exp"]))
 

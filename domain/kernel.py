@@ -47,6 +47,10 @@ class Viewer:
     profile_id: str = ""
     # What it is signed in by; empty for guests and for tokens that were made by hand.
     session_id: str = ""
+    # The releases that its profile may see for a time although they are above its maturity limit.
+    granted: frozenset[str] = frozenset()
+    # Whether it is outside of the hours in which its profile may play.
+    asleep: bool = False
 
     @property
     def sees_drafts(self) -> bool:
@@ -55,11 +59,13 @@ class Viewer:
     @property
     def segment(self) -> str:
         """Name everything that an answer shared between viewers may depend on."""
-        return f"{self.country}/{self.maturity}/{'staff' if self.sees_drafts else ''}"
+        plain = f"{self.country}/{self.maturity}/{'staff' if self.sees_drafts else ''}"
+        return f"{plain}/{','.join(sorted(self.granted))}" if self.granted else plain
 
     def shared(self) -> Viewer:
         """Return the viewer reduced to the segment, so that a shared answer cannot depend on more."""
-        return Viewer(role=Role.EDITOR if self.sees_drafts else Role.GUEST, country=self.country, maturity=self.maturity)
+        role = Role.EDITOR if self.sees_drafts else Role.GUEST
+        return Viewer(role=role, country=self.country, maturity=self.maturity, granted=self.granted)
 
 
 @dataclass(frozen=True, slots=True)

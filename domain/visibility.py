@@ -27,6 +27,7 @@ class Sight(Enum):
     HELD_BY_RIGHTS_HOLDER = "blocked by a rights holder"
     BLOCKED_IN_COUNTRY = "blocked in the viewer's country"
     ABOVE_MATURITY = "above the viewer's maturity limit"
+    OUTSIDE_ALLOWED_HOURS = "outside of the viewer's allowed hours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Terms:
     blocked_countries: frozenset[str]
     # Where rights holders do not let it be shown.
     held_countries: frozenset[str] = frozenset()
+    # Which title it is, since a viewer may have been granted one.
+    release_id: str = ""
 
 
 def sight(terms: Terms, viewer: Viewer) -> Sight:
@@ -46,10 +49,16 @@ def sight(terms: Terms, viewer: Viewer) -> Sight:
         return Sight.VISIBLE
     if terms.publication is not Publication.PUBLISHED:
         return Sight.NOT_PUBLISHED
-    if terms.age_rating > viewer.maturity:
+    if terms.age_rating > viewer.maturity and terms.release_id not in viewer.granted:
         return Sight.ABOVE_MATURITY
     if terms.held_countries & {EVERYWHERE, viewer.country}:
         return Sight.HELD_BY_RIGHTS_HOLDER
     if viewer.country in terms.blocked_countries:
         return Sight.BLOCKED_IN_COUNTRY
     return Sight.VISIBLE
+
+
+def playable(terms: Terms, viewer: Viewer) -> Sight:
+    """Decide whether a viewer may play a title now: what may be seen may be played, but for the hours."""
+    seen = sight(terms, viewer)
+    return Sight.OUTSIDE_ALLOWED_HOURS if seen is Sight.VISIBLE and viewer.asleep else seen

@@ -13,7 +13,7 @@ from domain.media.playlists import Rewriting
 from domain.media.settings import PlayerSettings
 from domain.media.signing import Grant, Signer, expiry
 from domain.media.sources import Origins, SourceKind, VideoSource, VideoSourceNotFound
-from domain.visibility import Sight, Terms, sight
+from domain.visibility import Sight, Terms, playable
 
 # How long a stream holds its place after the last sign of life.
 LEASE = timedelta(seconds=30)
@@ -25,6 +25,12 @@ class EpisodeNotPlayable(NotFound):
     """Raised when there is no such episode, or none that the viewer may play."""
 
     text = "There is no episode {episode}."
+
+
+class OutsideAllowedHours(FailedPrecondition):
+    """Raised when the viewer's profile may play at other hours."""
+
+    text = "This profile may not play at this hour."
 
 
 class StreamNotFound(NotFound):
@@ -185,11 +191,12 @@ class Playback:
         self._write = write or self.write_beats
 
     async def start_stream(self, episode_id: str, device: Device, *, viewer: Viewer, at: datetime) -> Started:
-        """Raises EpisodeNotPlayable, NothingPlayable, StreamsFull."""
+        """Raises EpisodeNotPlayable, OutsideAllowedHours, NothingPlayable, StreamsFull."""
         async with self._read() as store:
             found = await store.playable(episode_id, account_id=viewer.account_id, profile_id=viewer.profile_id)
-        if found is None or sight(found.terms, viewer) is not Sight.VISIBLE:
+        if found is None:
             raise EpisodeNotPlayable(episode=episode_id)
+        _demand_playable(found.terms, episode_id, viewer)
         choice = choose([source for source in found.sources if self._origins.allow(source.url)], device, found.settings)
         stream = Stream(
             stream_id=new_id(at=at),
@@ -236,15 +243,17 @@ class Playback:
         return f"/v1/playlists/{self._signer().sign(grant)}?device_id={grant.device_id}"
 
     async def get_manifest(self, text: str, *, device_id: str, viewer: Viewer, at: datetime) -> str:
-        """Raises GrantInvalid, GrantExpired, GrantOfAnother, StreamNotFound, EpisodeNotPlayable and what the fetcher raises."""
+        """Raises GrantInvalid, GrantExpired, GrantOfAnother, StreamNotFound, EpisodeNotPlayable, OutsideAllowedHours.
+
+        Besides, what the fetcher raises.
+        """
         grant = self._signer().read(text, viewer=viewer, device_id=device_id, at=at)
         async with self._read() as store:
             found = await store.source_of(grant.stream_id, account_id=viewer.account_id, at=at)
         if found is None:
             raise StreamNotFound(stream=grant.stream_id)
         source, terms = found
-        if sight(terms, viewer) is not Sight.VISIBLE:
-            raise EpisodeNotPlayable(episode=source.episode_id)
+        _demand_playable(terms, source.episode_id, viewer)
 
         def linked(url: str) -> str:
             return self._link(Grant(grant.stream_id, grant.account_id, grant.device_id, grant.expires, url))
@@ -253,7 +262,9 @@ class Playback:
         return rewriting.rewritten(await self._fetcher.fetch(grant.url), base=grant.url)
 
     async def send_heartbeat(self, stream_id: str, device_id: str, position: float, *, viewer: Viewer, at: datetime) -> datetime:
-        """Return until when the stream keeps its place. Raises StreamNotFound, HeartbeatsBusy."""
+        """Return until when the stream keeps its place. Raises OutsideAllowedHours, StreamNotFound, HeartbeatsBusy."""
+        if viewer.asleep:
+            raise OutsideAllowedHours
         (held,) = await self._write([Beat(stream_id, viewer.account_id, device_id, position, at)])
         if not held:
             raise StreamNotFound(stream=stream_id)
@@ -290,3 +301,12 @@ class Playback:
         if source is None:
             raise VideoSourceNotFound(video_source=video_source_id)
         return source
+
+
+def _demand_playable(terms: Terms, episode_id: str, viewer: Viewer) -> None:
+    """Raises EpisodeNotPlayable and OutsideAllowedHours."""
+    seen = playable(terms, viewer)
+    if seen is Sight.OUTSIDE_ALLOWED_HOURS:
+        raise OutsideAllowedHours
+    if seen is not Sight.VISIBLE:
+        raise EpisodeNotPlayable(episode=episode_id)

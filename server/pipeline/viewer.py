@@ -84,7 +84,8 @@ class Caller:
     def __post_init__(self) -> None:
         viewer, place = self.viewer, network(self.address)
         key = viewer.account_id or place
-        own = " ".join((key, viewer.profile_id, viewer.role.name, viewer.segment, *sorted(viewer.permissions)))
+        asleep = "asleep" if viewer.asleep else ""
+        own = " ".join((key, viewer.profile_id, viewer.role.name, viewer.segment, asleep, *sorted(viewer.permissions)))
         for name, value in (("key", key), ("network", place), ("segment", viewer.segment), ("self_only", own)):
             object.__setattr__(self, name, value)
 

@@ -61,7 +61,12 @@ RELEASES: list[dict[str, Any]] = [
     {"publication": release_pb2.PUBLICATION_PUBLISHED, "rights_blocks": [HELD], "external_ids": [KNOWN]},
 ]
 
-viewers = st.tuples(st.sampled_from(Role), st.sampled_from(["", "JP", "DE"]), st.sampled_from([0, 12, 16, 18]))
+viewers = st.tuples(
+    st.sampled_from(Role),
+    st.sampled_from(["", "JP", "DE"]),
+    st.sampled_from([0, 12, 16, 18]),
+    st.sampled_from([[], [IDS[3]], [IDS[3], IDS[4]]]),
+)
 requests: dict[str, st.SearchStrategy[Any]] = {
     "GetRelease": st.builds(pb.GetReleaseRequest, release=st.sampled_from([*IDS, "release-1", "release-3"])),
     "BatchGetReleases": st.builds(pb.BatchGetReleasesRequest, release_ids=st.lists(st.sampled_from(IDS), min_size=1, unique=True)),
@@ -184,6 +189,6 @@ async def attach_poster(probe: Probe, file_id: str, release_id: str, metadata: M
     await probe.served.attachments.AttachFile(place, metadata=metadata)
 
 
-def _metadata(token: Token, role: Role, country: str, maturity: int) -> Metadata:
-    signed = token(role, maturity=maturity) if role else ()
+def _metadata(token: Token, role: Role, country: str, maturity: int, granted: list[str]) -> Metadata:
+    signed = token(role, maturity=maturity, granted=granted) if role else ()
     return (*signed, *((("x-ani-country", country),) if country else ()))

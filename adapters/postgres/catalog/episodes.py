@@ -27,6 +27,7 @@ DEMANDS = (
     releases.c.age_rating,
     releases.c.blocked_countries,
     releases.c.held_countries,
+    releases.c.release_id.label("of_release"),
 )
 _columns = [c for c in episodes.c if c.name != "delete_time"]
 _values = {c.name: bindparam(c.name, type_=c.type) for c in _columns}
@@ -142,6 +143,7 @@ def demands(row: asyncpg.Record) -> Terms:
         row["age_rating"],
         frozenset(row["blocked_countries"]),
         frozenset(row["held_countries"]),
+        row["of_release"],
     )
 
 

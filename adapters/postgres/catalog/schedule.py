@@ -38,7 +38,6 @@ _release_present = releases.c.delete_time.is_(None)
 _broadcast = (
     *DEMANDS,
     *(releases.c[name] for name in ("alias", "titles", "weekday", "minute", "zone", "status", "premiere_time")),
-    releases.c.release_id.label("of_release"),
     releases.c.version.label("release_version"),
     releases.c.update_time.label("release_update_time"),
 )

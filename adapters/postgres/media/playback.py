@@ -96,14 +96,18 @@ def _stream(row: asyncpg.Record) -> Stream:
 
 def _terms(row: asyncpg.Record) -> Terms:
     return Terms(
-        Publication(row["publication"]), row["age_rating"], frozenset(row["blocked_countries"]), frozenset(row["held_countries"])
+        Publication(row["publication"]),
+        row["age_rating"],
+        frozenset(row["blocked_countries"]),
+        frozenset(row["held_countries"]),
+        row["release_id"],
     )
 
 
 _STREAM_COLUMNS = (
     "stream_id", "account_id", "profile_id", "device_id", "device_name", "episode_id", "video_source_id", "start_time", "beat_time",
 )  # fmt: skip
-_TERMS = "releases.publication, releases.age_rating, releases.blocked_countries, releases.held_countries"
+_TERMS = "releases.release_id, releases.publication, releases.age_rating, releases.blocked_countries, releases.held_countries"
 _PLAYABLE = Statement(
     text(
         f"""

@@ -140,7 +140,11 @@ def _terms(row: asyncpg.Record) -> Terms | None:
     if row["publication"] is None:
         return None
     return Terms(
-        Publication(row["publication"]), row["age_rating"], frozenset(row["blocked_countries"]), frozenset(row["held_countries"])
+        Publication(row["publication"]),
+        row["age_rating"],
+        frozenset(row["blocked_countries"]),
+        frozenset(row["held_countries"]),
+        row["release_id"],
     )
 
 

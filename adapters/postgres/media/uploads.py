@@ -111,12 +111,12 @@ def _file(row: asyncpg.Record) -> File:
 
 def _attachment(owner_kind: OwnerKind, row: asyncpg.Record) -> tuple[Attachment, Use]:
     file = _file(row)
-    terms = _terms(row["publication"], row["age_rating"], row["blocked_countries"], row["held_countries"])
+    terms = _terms(*(row[name] for name in ("publication", "age_rating", "blocked_countries", "held_countries", "release_id")))
     return Attachment(owner_kind, row["owner_id"], row["position"], file), Use(file, (terms,), in_promo=False)
 
 
-def _terms(publication: int, age_rating: int, blocked_countries: Sequence[str], held_countries: Sequence[str]) -> Terms:
-    return Terms(Publication(publication), age_rating, frozenset(blocked_countries), frozenset(held_countries))
+def _terms(publication: int, age_rating: int, blocked: Sequence[str], held: Sequence[str], release_id: str) -> Terms:
+    return Terms(Publication(publication), age_rating, frozenset(blocked), frozenset(held), release_id)
 
 
 def _query(sql: str, **parts: str) -> Statement:
@@ -177,7 +177,9 @@ _LIST = _query(
 _USE = _query(
     """
     SELECT [columns], EXISTS ([promoted] AND [running]) AS in_promo, (
-        SELECT coalesce(jsonb_agg(jsonb_build_array(publication, age_rating, blocked_countries, held_countries)), '[]')
+        SELECT coalesce(jsonb_agg(jsonb_build_array(
+            publication, age_rating, blocked_countries, held_countries, releases.release_id
+        )), '[]')
         FROM media.attachments [release] WHERE attachments.file_id = files.file_id
     ) AS terms
     FROM media.files WHERE file_id = :file_id AND delete_time IS NULL
@@ -236,7 +238,7 @@ _DETACH = _query("DELETE FROM media.attachments WHERE owner_kind = :owner_kind A
 _ATTACHMENTS = _query(
     """
     SELECT [columns], attachments.owner_id, attachments.position, releases.publication, releases.age_rating,
-        releases.blocked_countries, releases.held_countries
+        releases.blocked_countries, releases.held_countries, releases.release_id
     FROM unnest(CAST(:owner_ids AS uuid[])) WITH ORDINALITY AS owners (owner_id, place)
     JOIN media.attachments ON attachments.owner_kind = :owner_kind AND attachments.owner_id = owners.owner_id
     JOIN media.files ON files.file_id = attachments.file_id AND files.delete_time IS NULL
