@@ -53,8 +53,8 @@ class Throttle:
     def __init__(self, *, begin: Begin[ThrottleStore]) -> None:
         self._begin = begin
 
-    async def begin(self, keys: Sequence[str], *, at: datetime) -> None:
-        """Count a try as if it were wrong. Raises TooManyTries when one of the keys is not to be heard yet."""
+    async def begin(self, keys: Sequence[str], *, at: datetime) -> dict[str, int]:
+        """Count a try as if it were wrong; return how many there were. Raises TooManyTries when a key is not to be heard yet."""
         async with self._begin() as store:
             counted = await store.count_try(sorted(keys), at=at, forgotten=FORGOTTEN)
             closed = [open_time for _, open_time in counted.values() if open_time > at]
@@ -64,6 +64,7 @@ class Throttle:
                         await store.close_until(key, at + pause)
         if closed:
             raise TooManyTries(retry_after=(max(closed) - at).total_seconds())
+        return {key: failures for key, (failures, _) in counted.items()}
 
     async def succeeded(self, keys: Sequence[str]) -> None:
         """Forget the tries once one was right; an address only has this one taken back, since anybody has one right answer."""

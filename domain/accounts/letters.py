@@ -1,0 +1,59 @@
+"""Letters to account holders: ordered in the unit of work that they tell of."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from domain.accounts.model import Account
+from domain.accounts.steps import Purpose, SignIn
+from domain.kernel import Event
+from domain.mail import Envelopes, Letter, LetterOrdered
+
+# Ordered where nobody has the address, so that this takes as long; it is never sent.
+SILENCE = "silence"
+
+_CODES = {
+    Purpose.SIGN_IN: "sign_in_code",
+    Purpose.REGISTRATION: "verify_email",
+    Purpose.PASSWORD_RESET: "reset_password",
+    Purpose.PROOF: "sign_in_code",
+    Purpose.EMAIL_CHANGE: "verify_email",
+}
+
+
+def code_kind(purpose: Purpose) -> str:
+    """Return the kind of letter in which a code for this purpose is sent."""
+    return _CODES[purpose]
+
+
+class LetterStore(Protocol):
+    """What is needed of a unit of work to order a letter in it."""
+
+    async def account(self, account_id: str) -> Account | None: ...
+
+    async def record(self, event: Event) -> None: ...
+
+
+class Letters:
+    """Orders letters."""
+
+    def __init__(self, envelopes: Envelopes) -> None:
+        self._envelopes = envelopes
+
+    async def post(self, store: LetterStore, sign_in: SignIn, kind: str, facts: dict[str, str], *, at: datetime) -> None:
+        """Write to the address that a sign-in is for, or take as long where nobody is to be written to."""
+        account = await store.account(sign_in.account_id) if sign_in.account_id else None
+        registration = sign_in.progress.registration
+        if account is None and registration is None:
+            kind, facts = SILENCE, {}
+        language = account.language if account else registration.language if registration else "en"
+        name = account.name if account else registration.name if registration else ""
+        await self._order(store, Letter(kind, sign_in.email, language, name, facts), at=at)
+
+    async def write(self, store: Any, account: Account, kind: str, facts: dict[str, str] | None = None, *, at: datetime) -> None:
+        """Write to an account's holder. `store` is anything with `record`."""
+        await self._order(store, Letter(kind, account.email, account.language, account.name, facts or {}), at=at)
+
+    async def _order(self, store: Any, letter: Letter, *, at: datetime) -> None:
+        await store.record(LetterOrdered(time=at, sealed=self._envelopes.close(letter)))
