@@ -39,13 +39,13 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, tuple):
-        return [plain(item) for item in value]
+    if isinstance(value, (tuple, dict)):
+        return {name: plain(item) for name, item in value.items()} if isinstance(value, dict) else [plain(item) for item in value]
     if dataclasses.is_dataclass(value):
         return to_payload(value)
     if isinstance(value, (str, int, float)):
         return value
-    raise TypeError(f"what is kept as JSON holds plain values, tuples of them, times and dataclasses, not {value!r}")
+    raise TypeError(f"what is kept as JSON holds plain values, tuples and dicts of them, times and dataclasses, not {value!r}")
 
 
 @cache

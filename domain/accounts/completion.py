@@ -86,9 +86,7 @@ class CompletionStore(SessionStore, Protocol):
 class Completion:
     """Ends sign-ins, one way for each purpose."""
 
-    def __init__(
-        self, *, sessions: Sessions, passwords: Passwords, letters: Letters, mark: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, *, sessions: Sessions, passwords: Passwords, letters: Letters, mark: Callable[[bytes], bytes]) -> None:
         self._sessions = sessions
         self._passwords = passwords
         self._letters = letters
@@ -136,9 +134,7 @@ class Completion:
         await self._letters.write(store, account, "password_changed", at=at)
         return account
 
-    async def introduce(
-        self, store: CompletionStore, introducer: Introducer, found: Introduced, device: Device, *, at: datetime
-    ) -> str:
+    async def introduce(self, store: CompletionStore, introducer: Introducer, found: Introduced, *, at: datetime) -> str:
         """Make an account for somebody who was vouched for. Raises AddressNotVouchedFor and AccountNotLinked."""
         if not found.email:
             raise AddressNotVouchedFor

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from domain.accounts.completion import Completion, NameTaken
 from domain.accounts.letters import Letters
 from domain.accounts.model import Account, AccountNotFound, Device, PasswordMissing, PasswordWrong
-from domain.accounts.naming import email_key, name_key
+from domain.accounts.naming import check_email, email_key, name_key, tidy_name
 from domain.accounts.ports import Passwords
 from domain.accounts.sessions import demand_fresh_proof
-from domain.accounts.signing_in import SignInStore, SigningIn
+from domain.accounts.signing_in import SigningIn, SignInStore
 from domain.accounts.steps import Progress, Registration, Step
 from domain.accounts.throttle import Throttle
 from domain.kernel import Begin, Conflict, FailedPrecondition, InvalidArgument, Viewer
@@ -68,8 +68,10 @@ class Accounts:
         """Begin an account, which is there once a code sent to its address comes back.
 
         Whoever has an account with this address already is told so by letter, and nobody else. Raises PasswordLengthWrong,
-        PasswordTooCommon and NameTaken.
+        PasswordTooCommon, NameTaken and what names and addresses are refused for.
         """
+        name = tidy_name(name)
+        check_email(email)
         self._completion.check_password(password, email=email, name=name)
         hashed = await self._passwords.hash(password)
         registration = Registration(name=name, language=language, password_hash=hashed)
@@ -92,6 +94,8 @@ class Accounts:
         for path in changes:
             if path not in self.WRITABLE:
                 raise AccountFieldNotWritable(path=path, field="update_mask")
+        if "name" in changes:
+            changes = changes | {"name": tidy_name(changes["name"], field="account.name")}
         async with self._begin() as store:
             before = _found(await store.account_to_change(viewer.account_id))
             if version is not None and version != before.version:
@@ -132,7 +136,8 @@ class Accounts:
         return await self._signing_in.begin_proof(await self.get_account(viewer=viewer), viewer.session_id, device=device, at=at)
 
     async def begin_email_change(self, email: str, *, device: Device, viewer: Viewer, at: datetime) -> Step:
-        """Send a code to another address. Raises ProofTooOld."""
+        """Send a code to another address. Raises ProofTooOld, and what addresses are refused for."""
+        check_email(email)
         async with self._read() as store:
             await demand_fresh_proof(store, viewer, at=at)
             account = _found(await store.account(viewer.account_id))

@@ -133,7 +133,7 @@ class SigningIn:
         async with self._begin() as store:
             sign_in = _alive(await store.sign_in_to_change(handle.sign_in_id), handle, at=at)
             offered = sign_in.progress.offered
-            if kind not in offered or kind in self._introducers and FIRST.isdisjoint(sign_in.progress.proofs):
+            if kind not in offered or (kind in self._introducers and FIRST.isdisjoint(sign_in.progress.proofs)):
                 raise ChallengeNotOffered(offered=_names(offered))
             if sign_in.progress.letters >= MOST_LETTERS:
                 raise LettersUsedUp(retry_after=LIFETIME.total_seconds())
@@ -168,16 +168,18 @@ class SigningIn:
                 raise SignInOver
             if (factor := self._second(sign_in, kind)) and sign_in.account_id:
                 found = await factor.check(store, sign_in.account_id, answer, put.keep, at=at)
-            step = await self._advance(store, handle, locked, kind, answer, found, at=at) if found else None
+            if not found:
+                step = None
+            else:
+                locked = await self._taken(store, locked, kind, found, at=at)
+                step = await self._advance(store, handle, locked, answer, at=at)
         if step is None:
             raise AnswerWrong
         if step.challenge is None:
             await self._throttle.succeeded(keys)
         return step
 
-    async def _open(
-        self, purpose: Purpose, email: str, progress: Progress, *, account_id: str | None = None, at: datetime
-    ) -> Step:
+    async def _open(self, purpose: Purpose, email: str, progress: Progress, *, account_id: str | None = None, at: datetime) -> Step:
         offered = following(purpose, (), strong=False, seconds=())
         async with self._begin() as store:
             if purpose in {Purpose.SIGN_IN, Purpose.PASSWORD_RESET, Purpose.PROOF}:
@@ -212,7 +214,7 @@ class SigningIn:
     async def _look_at(self, sign_in: SignIn, kind: ChallengeKind, answer: str, *, at: datetime) -> bool | Introduced | None:
         """Check an answer as far as that needs no unit of work, since it may take long."""
         if kind is ChallengeKind.PASSWORD:
-            return await self._is_password(sign_in, answer, at=at)
+            return await self._is_password(sign_in, answer)
         if kind in {ChallengeKind.EMAIL_CODE, ChallengeKind.MAGIC_LINK}:
             right = secrets.compare_digest(self._marked(sign_in, answer.strip()), sign_in.progress.keep.get("mark", ""))
             return right and not self._is_for_nobody(sign_in)
@@ -222,7 +224,7 @@ class SigningIn:
             return await self._introducers[kind].introduce(answer, sign_in.progress.keep, at=at)
         return None
 
-    async def _is_password(self, sign_in: SignIn, password: str, *, at: datetime) -> bool:
+    async def _is_password(self, sign_in: SignIn, password: str) -> bool:
         async with self._read() as store:
             account = await store.account(sign_in.account_id) if sign_in.account_id else None
         hashed = account.password_hash if account else None
@@ -240,7 +242,9 @@ class SigningIn:
         tries = await self._throttle.begin(keys, at=at)
         async with self._begin() as store:
             if tries.get(keys[0]) == TOLD_AT:
-                await self._letters.post(store, sign_in, "account_locked", {"unlock_token": self.unlock_token(keys[0], at=at)}, at=at)
+                await self._letters.post(
+                    store, sign_in, "account_locked", {"unlock_token": self.unlock_token(keys[0], at=at)}, at=at
+                )
             counted = await store.try_sign_in(sign_in.sign_in_id, most=MOST_TRIES)
         if not counted:
             raise SignInOver
@@ -258,19 +262,8 @@ class SigningIn:
             held = f"{held}:{device_id}"
         return [held, f"address:{progress.device.address}"]
 
-    async def _advance(
-        self,
-        store: SignInStore,
-        handle: Handle,
-        sign_in: SignIn,
-        kind: ChallengeKind,
-        answer: str,
-        found: bool | Introduced,
-        *,
-        at: datetime,
-    ) -> Step:
+    async def _advance(self, store: SignInStore, handle: Handle, sign_in: SignIn, answer: str, *, at: datetime) -> Step:
         """Go on after a right answer: with the next challenge, or to the end."""
-        sign_in = await self._taken(store, sign_in, kind, found, at=at)
         progress = sign_in.progress
         seconds = await self._offered(store, sign_in.account_id)
         offered = following(sign_in.purpose, progress.proofs, strong=progress.strong, seconds=seconds)
@@ -293,7 +286,7 @@ class SigningIn:
         progress = replace(progress, strong=found.strong)
         account_id = found.account_id
         if not account_id:
-            account_id = await self._completion.introduce(store, self._introducers[kind], found, progress.device, at=at)
+            account_id = await self._completion.introduce(store, self._introducers[kind], found, at=at)
         return replace(sign_in, account_id=account_id, progress=progress)
 
     async def _offered(self, store: SignInStore, account_id: str | None) -> Collection[ChallengeKind]:
@@ -310,9 +303,7 @@ class SigningIn:
         return self._completion.unlock_token(key, at=at + timedelta(hours=1))
 
 
-def _fresh(
-    purpose: Purpose, email: str, progress: Progress, *, account_id: str | None, at: datetime
-) -> tuple[Handle, SignIn]:
+def _fresh(purpose: Purpose, email: str, progress: Progress, *, account_id: str | None, at: datetime) -> tuple[Handle, SignIn]:
     handle = Handle.fresh(at=at)
     return handle, SignIn(
         sign_in_id=handle.sign_in_id,

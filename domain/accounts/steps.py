@@ -127,7 +127,9 @@ class Step:
     tokens: Tokens | None = None
 
 
-def following(purpose: Purpose, proofs: Collection[ChallengeKind], *, strong: bool, seconds: Collection[ChallengeKind]) -> tuple[ChallengeKind, ...]:
+def following(
+    purpose: Purpose, proofs: Collection[ChallengeKind], *, strong: bool, seconds: Collection[ChallengeKind]
+) -> tuple[ChallengeKind, ...]:
     """Return what may be asked next, the usual one first; nothing when all is proven.
 
     No way to sign in goes around the second factor of an account that has one.
@@ -136,9 +138,9 @@ def following(purpose: Purpose, proofs: Collection[ChallengeKind], *, strong: bo
         return () if ChallengeKind.EMAIL_CODE in proofs else (ChallengeKind.EMAIL_CODE,)
     if not FIRST.intersection(proofs):
         return _FIRST_ASKED[purpose]
-    if not strong and not set(seconds).intersection(proofs):
-        if asked := tuple(kind for kind in SECOND if kind in seconds):
-            return asked
+    wanting = () if strong or set(seconds).intersection(proofs) else tuple(kind for kind in SECOND if kind in seconds)
+    if wanting:
+        return wanting
     if purpose is Purpose.PASSWORD_RESET and ChallengeKind.NEW_PASSWORD not in proofs:
         return (ChallengeKind.NEW_PASSWORD,)
     return ()
