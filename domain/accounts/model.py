@@ -151,6 +151,10 @@ class Limits:
     # When access ends for now, whatever the token's lifetime.
     until: datetime | None = None
     grants: tuple[str, ...] = ()
+    # Whether nothing may be played at this hour.
+    asleep: bool = False
+    # Whether it may see or play less than the account: then it holds neither its role, beyond that of a user, nor its permissions.
+    is_limited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
