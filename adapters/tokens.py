@@ -48,6 +48,7 @@ class Identity:
     viewer: Viewer
     token_id: str
     expires: float
+    issued: float
 
 
 class TokenKeys:
@@ -111,7 +112,8 @@ class TokenIssuer:
             "sub": account_id,
             "role": role.name.lower(),
             "jti": secrets.token_urlsafe(16),
-            "iat": at,
+            # To the microsecond: what is revoked makes void what was issued before.
+            "iat": at.timestamp(),
             "nbf": at,
             "exp": at + lifetime,
             **claims,
@@ -139,7 +141,7 @@ class TokenVerifier:
                 raise TokenInvalid
             claims = jwt.decode(token, key, algorithms=[ALGORITHM], issuer=self._issuer, audience=self._audience, options=OPTIONS)
             identity = _identity(claims)
-            begins = max(_moment(claims["nbf"]), _moment(claims["iat"]))
+            begins = max(_moment(claims["nbf"]), float(int(_moment(claims["iat"]))))
         # A token may be anything: one nested too deeply ends in a RecursionError.
         except (jwt.PyJWTError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as fault:
             raise TokenInvalid from fault
@@ -165,10 +167,11 @@ def _identity(claims: dict[str, Any]) -> Identity:
         permissions=frozenset(map(_text, permissions)),
         maturity=maturity,
         profile_id=profile,
+        session_id=_text(claims.get("sid", "")),
         granted=frozenset(map(_text, granted)),
         asleep=asleep,
     )
-    return Identity(viewer, claims["jti"], _moment(claims["exp"]))
+    return Identity(viewer, claims["jti"], _moment(claims["exp"]), _moment(claims["iat"]))
 
 
 def _text(value: Any) -> str:

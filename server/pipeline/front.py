@@ -131,6 +131,7 @@ class Front:
         self.machinery = machinery
         self.plan = plan
         self._identify = machinery.identification.identify
+        self.revoked = machinery.identification.revoked
         self._check = plan.check
         self._take = machinery.quotas.take
         self._usual = machinery.usual if plan.metered else None

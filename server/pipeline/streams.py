@@ -14,6 +14,7 @@ from domain.kernel import Exhausted, Unauthenticated, Unavailable
 from server.pipeline.call import Call
 from server.pipeline.errors import Answer, Overdue
 from server.pipeline.front import Front, Visit
+from server.pipeline.viewer import Caller
 
 # A reader that takes nothing for this long holds memory for nobody.
 WRITE_SECONDS = 30.0
@@ -56,7 +57,7 @@ def server_stream(front: Front, method: Streaming) -> Callable[[Any, Any], Await
                 await _await_turn(front, visit)
                 request = _requests(front, incoming) if plan.client_streaming else plan.parse(incoming)
                 async with (
-                    _until(visit.caller.expires),
+                    _until(front, visit.caller),
                     _bounded(plan.timeout),
                     aclosing(method(request, front.call(visit))) as messages,
                 ):
@@ -118,11 +119,14 @@ async def _bounded(seconds: float | None) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _until(expires: float | None) -> AsyncIterator[None]:
-    """End a stream with the token by which it was opened."""
+async def _until(front: Front, caller: Caller) -> AsyncIterator[None]:
+    """End a stream with the token by which it was opened, be it in its time or before."""
+    left = None if caller.expires is None else max(0.0, caller.expires - time.time())
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(None if expires is None else max(0.0, expires - time.time())) as bound:
-            yield
+        async with asyncio.timeout(left) as bound:
+            with front.revoked.followed(caller.viewer, caller.issued, lambda: bound.reschedule(loop.time())):
+                yield
     except TimeoutError:
         if bound.expired():
             raise SignInExpired from None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ani.options.v1 import policy_pb2
 from domain.kernel import PermissionDenied, Role, Unauthenticated, Viewer
+from domain.permissions import PermissionMissing, holds
+from server.pipeline.revoked import Revocation, Revoked, SessionRevoked
 
 REMEMBERED_CALLERS = 20_000
 # Of what a caller sends; more than this is looked at each time, since anyone may write a long x-forwarded-for.
@@ -38,12 +40,6 @@ class RoleTooLow(PermissionDenied):
     text = "This call needs the role {role}."
 
 
-class PermissionMissing(PermissionDenied):
-    """Raised when the caller does not hold the permission that the method asks for."""
-
-    text = "This call needs the permission {permission}."
-
-
 class MethodUndeclared(PermissionDenied):
     """Raised when a method declares no access rule: what nobody opened stays shut."""
 
@@ -57,6 +53,8 @@ class Identity(Protocol):
     def viewer(self) -> Viewer: ...
     @property
     def expires(self) -> float: ...
+    @property
+    def issued(self) -> float: ...
 
 
 class Verifier(Protocol):
@@ -74,6 +72,8 @@ class Caller:
     address: str
     # When the token expires by which the viewer is known; none for a guest.
     expires: float | None = None
+    # When it was issued: what is revoked later makes it void.
+    issued: float = 0.0
     # All worked out once. Whose allowance the call is counted against, and who shares its address:
     key: str = field(init=False)
     network: str = field(init=False)
@@ -93,8 +93,16 @@ class Caller:
 class Identification:
     """Finds out who is calling; tokens are verified once and remembered until they expire."""
 
-    def __init__(self, verifier: Verifier, *, trusted_hops: int = 0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        *,
+        trusted_hops: int = 0,
+        revoked: Revoked | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._verifier = verifier
+        self.revoked = revoked or Revoked(clock=clock)
         self._trusted_hops = trusted_hops
         self._clock = clock
         self._callers: dict[tuple[str | bytes, ...], tuple[Caller, float]] = {}
@@ -113,22 +121,31 @@ class Identification:
             self._callers[who] = (caller, expires)
         return caller
 
+    def revoke(self, revocations: Iterable[Revocation]) -> None:
+        """Let nobody in any more by a token that was made void."""
+        if self.revoked.add(revocations):
+            for who, (caller, _) in list(self._callers.items()):
+                if self.revoked.is_void(caller.viewer, caller.issued):
+                    del self._callers[who]
+
     def stranger(self, metadata: Mapping[str, str | bytes], peer: Callable[[], str]) -> Caller:
         """Return a caller of whom nothing is believed but where he calls from."""
         forwarded = str(metadata.get("x-forwarded-for", ""))
         return Caller(Viewer(), self._hop(forwarded) if forwarded else _peer_address(peer()))
 
     def _meet(self, authorization: str, origin: str, country: str, *, forwarded: bool) -> tuple[Caller, float]:
-        viewer, expires = Viewer(), self._clock() + GUEST_SECONDS
+        viewer, expires, issued = Viewer(), self._clock() + GUEST_SECONDS, 0.0
         if authorization:
             if not authorization.startswith(BEARER):
                 raise CredentialsMalformed
             identity = self._verifier.verify(authorization[len(BEARER) :])
-            viewer, expires = identity.viewer, identity.expires
+            viewer, expires, issued = identity.viewer, identity.expires, identity.issued
+            if self.revoked.is_void(viewer, issued):
+                raise SessionRevoked
         if COUNTRY.fullmatch(country):
             viewer = replace(viewer, country=country)
         address = self._hop(origin) if forwarded else _peer_address(origin)
-        return Caller(viewer, address, expires if authorization else None), expires
+        return Caller(viewer, address, expires if authorization else None, issued), expires
 
     def _hop(self, forwarded: str) -> str:
         """Return the address that the outermost trusted proxy saw; what stands before it anyone may have written."""
@@ -179,7 +196,7 @@ def _for_role(role: Role) -> Callable[[Viewer], None]:
 
 def _for_permission(permission: str) -> Callable[[Viewer], None]:
     def check(viewer: Viewer) -> None:
-        if permission not in viewer.permissions:
+        if not holds(viewer, permission):
             raise CredentialsMissing if viewer.role is Role.GUEST else PermissionMissing(permission=permission)
 
     return check
