@@ -6,6 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from domain.kernel import Exhausted
+
+
+class PasswordsBusy(Exhausted):
+    """Raised when as many passwords wait to be hashed as may wait."""
+
+    text = "Too many people sign in at once: try again in a moment."
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
