@@ -215,6 +215,11 @@ class Settings:
         "ANI_OTLP_ENDPOINT", "", _url("http", "https"), "OpenTelemetry collector for traces; empty means none"
     )
 
+    @property
+    def key_folder(self) -> Path:
+        """The folder of the platform's keys and secrets."""
+        return self.token_keys if self.token_keys.parts else self.data / "keys"
+
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ, *, stores: bool = True) -> Settings:
         """Read the environment; raise SettingsRefused with every fault at once.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +19,7 @@ from adapters.images import ChildImages
 from adapters.playback_keys import PlaybackKeys
 from adapters.playlists import HttpPlaylists
 from adapters.postgres import Database, migrate
+from adapters.postgres.accounts import revocations
 from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.demo import plant
 from adapters.postgres.catalog.episodes import PostgresEpisodes
@@ -76,7 +77,7 @@ from domain.media.promos import Hosts, PromoEventsBusy, promo_kind
 from domain.media.promotion import Promos
 from domain.media.sources import Origins, video_source_kind
 from domain.media.uploads import Uploads
-from server import imports
+from server import accounts_wiring, imports
 from server.batching import Batches
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.browsing_servicer import BrowsingServicer
@@ -100,6 +101,7 @@ from server.pipeline.cache import AnswerCache
 from server.pipeline.front import Machinery, Tracing
 from server.pipeline.overload import Limiter
 from server.pipeline.quotas import Allowance, Quotas
+from server.pipeline.revoked import RevocationWatch
 from server.pipeline.viewer import Identification
 from server.settings import Settings
 from server.system.servicer import SystemServicer
@@ -135,6 +137,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         schedule_service_pb2,
         schedule_admin_service_pb2,
         system_service_pb2,
+        *accounts_wiring.CONTRACTS,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
 )
@@ -175,6 +178,9 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         listener = Listener(settings.database_url, application="ani-server-listen")
         bell = listener.bell(CHANNEL)
         machinery = await _machinery(settings, process, database, valkey, stack)
+        watch = RevocationWatch(
+            machinery.identification.revoke, accounts_wiring.revocations(database), listener.bell(revocations.CHANNEL)
+        )
         health = Health(_parts(database, valkey), [service.full_name for service in SERVICES])
         pipeline = Pipeline(machinery)
         servicers = {
@@ -184,12 +190,15 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
             **_uploads(settings, database, stack),
             **imports.servicers(settings, database, listener),
             **_player_settings(database),
+            **accounts_wiring.servicers(accounts_wiring.desk(settings, database, issuer(settings), stack)),
             "SystemService": SystemServicer(health, database.schema_revision),
         }
         for service in SERVICES:
             pipeline.add(service, servicers[service.name])
         await health.begin()
-        for coroutine in (listener.run(), health.watch()):
+        with suppress(Unavailable):
+            await watch.look()
+        for coroutine in (listener.run(), health.watch(), watch.run()):
             await stack.enter_async_context(_background(coroutine))
         yield Application(settings, pipeline, health, machinery.draining)
 
@@ -362,7 +371,7 @@ def _parts(database: Database, valkey: Valkey) -> list[Part]:
 
 def keys(settings: Settings) -> Path:
     """Return the folder of the token keys."""
-    return settings.token_keys if settings.token_keys.parts else settings.data / "keys"
+    return settings.key_folder
 
 
 def issuer(settings: Settings) -> TokenIssuer:

@@ -129,15 +129,17 @@ class Accounts:
             await self._completion.change_password(store, locked, hashed, but=viewer.session_id, at=at)
         await self._throttle.succeeded(keys)
 
-    async def begin_proof(self, *, device: Device, viewer: Viewer, at: datetime) -> Step:
+    async def begin_proof(self, *, network: str, viewer: Viewer, at: datetime) -> Step:
         """Let the caller prove again who they are. Raises SessionNeeded."""
+        device = Device(address=network, country=viewer.country)
         if not viewer.session_id:
             raise SessionNeeded
         return await self._signing_in.begin_proof(await self.get_account(viewer=viewer), viewer.session_id, device=device, at=at)
 
-    async def begin_email_change(self, email: str, *, device: Device, viewer: Viewer, at: datetime) -> Step:
+    async def begin_email_change(self, email: str, *, network: str, viewer: Viewer, at: datetime) -> Step:
         """Send a code to another address. Raises ProofTooOld, and what addresses are refused for."""
         check_email(email)
+        device = Device(address=network, country=viewer.country)
         async with self._read() as store:
             await demand_fresh_proof(store, viewer, at=at)
             account = _found(await store.account(viewer.account_id))

@@ -15,6 +15,7 @@ OURS = ("domain", "adapters", "server", "gateway", "migrations")
 # Put parts together: a server or worker process, the stack of one machine, commands that end by themselves.
 COMPOSITION_ROOTS = {
     "server.wiring",
+    "server.accounts_wiring",
     "server.workshop",
     "server.stack.embedded",
     "server.commands",

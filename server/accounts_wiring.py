@@ -1,0 +1,118 @@
+"""Composition of Accounts: which adapter stands behind which of its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from adapters.envelopes import SealedEnvelopes
+from adapters.passwords import Argon2Passwords
+from adapters.postgres import Database, bare
+from adapters.postgres.accounts.revocations import Revocation, revocations_since
+from adapters.postgres.accounts.store import PostgresAccounts
+from adapters.secret_keys import Mark
+from adapters.tokens import TokenIssuer
+from ani.accounts.v1 import accounts_service_pb2, own_account_service_pb2, session_service_pb2
+from domain.accounts.completion import Completion
+from domain.accounts.letters import Letters
+from domain.accounts.model import Account, Limits, Session
+from domain.accounts.service import Accounts
+from domain.accounts.sessions import Sessions
+from domain.accounts.signing_in import SigningIn
+from domain.accounts.throttle import Throttle
+from domain.kernel import Role
+from server.accounts.accounts_servicer import AccountsServicer, OwnAccountServicer
+from server.accounts.session_servicer import SessionServicer
+from server.settings import Settings
+
+# One service stands in each of these files.
+CONTRACTS = (accounts_service_pb2, own_account_service_pb2, session_service_pb2)
+ACCESS_LIFETIME = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the parts of Accounts share."""
+
+    database: Database
+    sessions: Sessions
+    throttle: Throttle
+    passwords: Argon2Passwords
+    letters: Letters
+    mark: Callable[[bytes], bytes]
+
+
+def desk(settings: Settings, database: Database, issuer: TokenIssuer, stack: AsyncExitStack) -> Desk:
+    """Put together what the parts of Accounts share."""
+    begin, read = database.begins(PostgresAccounts), database.reads(PostgresAccounts)
+    mark = Mark(settings.key_folder, "accounts").of
+    passwords = Argon2Passwords()
+    stack.callback(passwords.close)
+    return Desk(
+        database=database,
+        sessions=Sessions(begin=begin, read=read, issue=issuing(issuer), mark=mark),
+        throttle=Throttle(begin=begin),
+        passwords=passwords,
+        letters=Letters(SealedEnvelopes(settings.key_folder)),
+        mark=mark,
+    )
+
+
+def servicers(desk: Desk) -> dict[str, object]:
+    """Return the servicers by the names of their services."""
+    begin, read = desk.database.begins(PostgresAccounts), desk.database.reads(PostgresAccounts)
+    passwords, letters = desk.passwords, desk.letters
+    completion = Completion(sessions=desk.sessions, passwords=passwords, letters=letters, mark=desk.mark)
+    signing_in = SigningIn(
+        begin=begin,
+        read=read,
+        completion=completion,
+        throttle=desk.throttle,
+        passwords=passwords,
+        letters=letters,
+        mark=desk.mark,
+    )
+    accounts = Accounts(
+        begin=begin,
+        read=read,
+        signing_in=signing_in,
+        completion=completion,
+        throttle=desk.throttle,
+        passwords=passwords,
+        letters=letters,
+    )
+    return {
+        "AccountsService": AccountsServicer(accounts, signing_in),
+        "OwnAccountService": OwnAccountServicer(accounts),
+        "SessionService": SessionServicer(desk.sessions),
+    }
+
+
+def issuing(issuer: TokenIssuer) -> Callable[..., tuple[str, datetime]]:
+    """Return what issues the access tokens of sessions."""
+
+    def issue(account: Account, session: Session, limits: Limits, *, at: datetime) -> tuple[str, datetime]:
+        expires = min(at + ACCESS_LIFETIME, session.expire_time, *filter(None, [limits.until]))
+        role = min(account.role, Role.USER) if limits.is_limited else account.role
+        claims: dict[str, Any] = {"sid": session.session_id, "profile": session.profile_id, "maturity": limits.maturity}
+        if limits.grants:
+            claims["granted"] = limits.grants
+        if limits.asleep:
+            claims["asleep"] = True
+        return issuer.issue(account.account_id, role, at=at, lifetime=expires - at, **claims), expires
+
+    return issue
+
+
+def revocations(database: Database) -> Callable[[datetime], Awaitable[Iterable[Revocation]]]:
+    """Return what loads the revocations since a time."""
+    read = database.reads(bare)
+
+    async def load(since: datetime) -> list[Revocation]:
+        async with read() as connection:
+            return await revocations_since(connection, since)
+
+    return load
