@@ -14,6 +14,12 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from ani.accounts.v1 import (
+    accounts_service_pb2_grpc,
+    own_account_service_pb2_grpc,
+    profiles_service_pb2_grpc,
+    session_service_pb2_grpc,
+)
 from ani.catalog.v1 import (
     catalog_admin_service_pb2_grpc,
     catalog_service_pb2_grpc,
@@ -54,6 +60,22 @@ class Served:
     server: grpc.aio.Server
     channel: grpc.aio.Channel
     address: str
+
+    @property
+    def accounts(self) -> accounts_service_pb2_grpc.AccountsServiceAsyncStub:
+        return accounts_service_pb2_grpc.AccountsServiceStub(self.channel)
+
+    @property
+    def own_account(self) -> own_account_service_pb2_grpc.OwnAccountServiceAsyncStub:
+        return own_account_service_pb2_grpc.OwnAccountServiceStub(self.channel)
+
+    @property
+    def profiles(self) -> profiles_service_pb2_grpc.ProfilesServiceAsyncStub:
+        return profiles_service_pb2_grpc.ProfilesServiceStub(self.channel)
+
+    @property
+    def sessions(self) -> session_service_pb2_grpc.SessionServiceAsyncStub:
+        return session_service_pb2_grpc.SessionServiceStub(self.channel)
 
     @property
     def catalog(self) -> catalog_service_pb2_grpc.CatalogServiceAsyncStub:
