@@ -59,7 +59,9 @@ class People:
     async def choose(self, step: sign_in_pb2.SignInStep, kind: Kind.ValueType) -> sign_in_pb2.SignInStep:
         return (await self.served.accounts.ChooseChallenge(pb.ChooseChallengeRequest(sign_in=step.sign_in, kind=kind))).step
 
-    async def register(self, name: str = "Mio", /, *, email: str = "", password: str = PASSWORD, **device: Any) -> sign_in_pb2.Tokens:
+    async def register(
+        self, name: str = "Mio", /, *, email: str = "", password: str = PASSWORD, **device: Any
+    ) -> sign_in_pb2.Tokens:
         """Open an account, and return what signs in to it."""
         address = email or f"{name.lower()}@example.org"
         request = pb.RegisterRequest(email=address, password=password, name=name, device=sign_in_pb2.Device(**device))

@@ -9,6 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from ani.accounts.v1 import account_pb2, sign_in_pb2
 from ani.accounts.v1 import own_account_service_pb2 as pb
+from ani.options.v1 import policy_pb2
 from server.settings import Settings
 from tests.accounts.people import PASSWORD, Kind, People, bearer
 from tests.serving import Served, refusal
@@ -17,8 +18,8 @@ ADDRESS, OTHER = "mio@example.org", "mio@example.net"
 NEW = "eight swans on the pond"
 
 
-def renaming(name: str, **more: int) -> pb.UpdateAccountRequest:
-    return pb.UpdateAccountRequest(account=account_pb2.Account(name=name, **more), update_mask=FieldMask(paths=["name"]))
+def renaming(name: str, version: int = 0) -> pb.UpdateAccountRequest:
+    return pb.UpdateAccountRequest(account=account_pb2.Account(name=name, version=version), update_mask=FieldMask(paths=["name"]))
 
 
 async def outdated(settings: Settings) -> None:
@@ -40,7 +41,9 @@ class TestUpdateAccount:
         """B4: least of all one's own role."""
         tokens = await people.register("Mio")
         for path in ("role", "email", "account_id", "version", "nothing"):
-            request = pb.UpdateAccountRequest(account=account_pb2.Account(role=4), update_mask=FieldMask(paths=[path]))
+            request = pb.UpdateAccountRequest(
+                account=account_pb2.Account(role=policy_pb2.ROLE_ADMIN), update_mask=FieldMask(paths=[path])
+            )
             refused = await refusal(served.own_account.UpdateAccount(request, metadata=bearer(tokens)))
             assert grpc.StatusCode.INVALID_ARGUMENT is refused.code
 
