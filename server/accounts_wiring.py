@@ -11,25 +11,30 @@ from typing import Any
 from adapters.envelopes import SealedEnvelopes
 from adapters.passwords import Argon2Passwords
 from adapters.postgres import Database, bare
+from adapters.postgres.accounts.profiles import PostgresProfiles
 from adapters.postgres.accounts.revocations import Revocation, revocations_since
 from adapters.postgres.accounts.store import PostgresAccounts
 from adapters.secret_keys import Mark
 from adapters.tokens import TokenIssuer
-from ani.accounts.v1 import accounts_service_pb2, own_account_service_pb2, session_service_pb2
+from ani.accounts.v1 import accounts_service_pb2, own_account_service_pb2, profiles_service_pb2, session_service_pb2
 from domain.accounts.completion import Completion
 from domain.accounts.letters import Letters
 from domain.accounts.model import Account, Limits, Session
+from domain.accounts.owners import Pins
+from domain.accounts.profile_service import Profiles
 from domain.accounts.service import Accounts
 from domain.accounts.sessions import Sessions
 from domain.accounts.signing_in import SigningIn
 from domain.accounts.throttle import Throttle
+from domain.accounts.title_requests import TitleRequests
 from domain.kernel import Role
 from server.accounts.accounts_servicer import AccountsServicer, OwnAccountServicer
+from server.accounts.profiles_servicer import ProfilesServicer
 from server.accounts.session_servicer import SessionServicer
 from server.settings import Settings
 
 # One service stands in each of these files.
-CONTRACTS = (accounts_service_pb2, own_account_service_pb2, session_service_pb2)
+CONTRACTS = (accounts_service_pb2, own_account_service_pb2, session_service_pb2, profiles_service_pb2)
 ACCESS_LIFETIME = timedelta(minutes=15)
 
 
@@ -88,7 +93,14 @@ def servicers(desk: Desk) -> dict[str, object]:
         "AccountsService": AccountsServicer(accounts, signing_in),
         "OwnAccountService": OwnAccountServicer(accounts),
         "SessionService": SessionServicer(desk.sessions),
+        "ProfilesService": _profiles(desk),
     }
+
+
+def _profiles(desk: Desk) -> ProfilesServicer:
+    begin, read = desk.database.begins(PostgresProfiles), desk.database.reads(PostgresProfiles)
+    pins = Pins(desk.passwords, desk.throttle)
+    return ProfilesServicer(Profiles(begin=begin, read=read, pins=pins), TitleRequests(begin=begin, read=read, pins=pins))
 
 
 def issuing(issuer: TokenIssuer) -> Callable[..., tuple[str, datetime]]:

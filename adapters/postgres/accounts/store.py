@@ -11,6 +11,7 @@ from sqlalchemy import and_, bindparam, func, literal_column, or_, select, text,
 from sqlalchemy.dialects.postgresql import insert
 
 from adapters.postgres import Connection, outbox
+from adapters.postgres.accounts.profile_limits import limits
 from adapters.postgres.accounts.revocations import revoke
 from adapters.postgres.accounts.tables import accounts, sessions, sign_ins, throttles
 from adapters.postgres.payload import from_payload, to_payload
@@ -231,7 +232,7 @@ class PostgresAccounts:
         await _PROVE.execute(self.connection, session_id=session_id, at=at)
 
     async def limits(self, account_id: str, profile_id: str, *, at: datetime) -> Limits:
-        return Limits()
+        return await limits(self.connection, account_id, profile_id, at=at)
 
     async def add_sign_in(self, sign_in: SignIn) -> None:
         await _ADD_SIGN_IN.execute(self.connection, **_sign_in_row(sign_in))
