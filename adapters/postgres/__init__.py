@@ -77,6 +77,8 @@ class Database:
         self._waiting = 0
         self._closing = False
         self._next_complaint = 0.0
+        self._asking_revision = asyncio.Lock()
+        self._next_revision: asyncio.Task[int] | None = None
 
     @classmethod
     async def connect(
@@ -138,7 +140,23 @@ class Database:
                 _ambient.reset(token)
 
     async def revision(self) -> int:
-        """Return the place in the write-ahead log that holds everything committed so far."""
+        """Return the place in the write-ahead log that holds everything committed so far.
+
+        Whoever asks while a question is under way, which may have been put too early for them, shares the next one.
+        """
+        if self.joined() is not None:
+            return await self._ask_revision()
+        if self._next_revision is None:
+            self._next_revision = asyncio.create_task(self._revision_in_turn(), name="revision")
+            self._next_revision.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._next_revision)
+
+    async def _revision_in_turn(self) -> int:
+        async with self._asking_revision:
+            self._next_revision = None
+            return await self._ask_revision()
+
+    async def _ask_revision(self) -> int:
         async with self.reads(bare)() as connection:
             return int(await connection.fetchval(_REVISION))
 
