@@ -12,7 +12,7 @@ TESTS := $(if $(strip $(ARGS)),$(ARGS),-n 2 --dist loadfile)
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup run test check fmt lint types e2e faults bench protos revision release lock
+.PHONY: help setup run test check fmt lint types e2e faults bench protos revision release lock sbom audit
 
 help: ## Tell what there is to do
 	@echo 'make TARGET; options are passed on by ARGS, as in: make test ARGS="tests/catalog -k list"'
@@ -73,6 +73,13 @@ lock: $(VENV)/dev ## Write requirements/*.lock anew from pyproject.toml
 	  $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    $$(printf -- '--extra %s ' "$$@") $(ARGS) pyproject.toml --output-file "requirements/$$name.lock" || exit 1; \
 	done
+
+sbom: $(VENV)/dev ## List what a release is made of, as CycloneDX, into dist/
+	@mkdir -p dist
+	$(PY) -m uv tool run --from 'cyclonedx-bom==7.5.0' cyclonedx-py requirements requirements/runtime.lock --output-file dist/sbom.cdx.json
+
+audit: $(VENV)/dev ## Ask whether anything in the lock files is known to be vulnerable (needs the internet)
+	$(PY) -m uv tool run --from 'pip-audit==2.10.1' pip-audit --require-hashes --disable-pip --requirement requirements/runtime.lock
 
 # One virtual environment; `dev` holds all of `embedded`, so either is enough for `make run`.
 $(VENV)/embedded: requirements/embedded.lock pyproject.toml

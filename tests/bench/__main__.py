@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from tests.bench import cold, hot, importing, listing, playing, stack
+from tests.bench import cold, hot, importing, listing, playing, soak, stack
 from tests.bench.machine import ROOT, describe
 
 SECTIONS = {
@@ -15,7 +15,10 @@ SECTIONS = {
     "importing": importing.measure,
     "playing": playing.measure,
     "stack": stack.measure,
+    "soak": soak.measure,
 }
+# Takes minutes, and is only run when it is named.
+LONG = {"soak"}
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- {}: written by make bench -->", "<!-- end of {} -->"
 
@@ -25,7 +28,7 @@ def main(wanted: list[str]) -> int:
     if unknown:
         print(f"there is no measurement {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}", file=sys.stderr)
         return 2
-    for name in wanted or SECTIONS:
+    for name in wanted or [name for name in SECTIONS if name not in LONG]:
         print(f"measuring: {name}", flush=True)
         text = SECTIONS[name]()
         print(text, flush=True)
