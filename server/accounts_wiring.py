@@ -28,13 +28,20 @@ from domain.accounts.signing_in import SigningIn
 from domain.accounts.throttle import Throttle
 from domain.accounts.title_requests import TitleRequests
 from domain.kernel import Role
+from server import teams_wiring
 from server.accounts.accounts_servicer import AccountsServicer, OwnAccountServicer
 from server.accounts.profiles_servicer import ProfilesServicer
 from server.accounts.session_servicer import SessionServicer
 from server.settings import Settings
 
 # One service stands in each of these files.
-CONTRACTS = (accounts_service_pb2, own_account_service_pb2, session_service_pb2, profiles_service_pb2)
+CONTRACTS = (
+    accounts_service_pb2,
+    own_account_service_pb2,
+    session_service_pb2,
+    profiles_service_pb2,
+    *teams_wiring.CONTRACTS,
+)
 ACCESS_LIFETIME = timedelta(minutes=15)
 
 
@@ -94,6 +101,7 @@ def servicers(desk: Desk) -> dict[str, object]:
         "OwnAccountService": OwnAccountServicer(accounts),
         "SessionService": SessionServicer(desk.sessions),
         "ProfilesService": _profiles(desk),
+        **teams_wiring.servicers(desk.database),
     }
 
 
