@@ -19,7 +19,7 @@ from tests.bench.engines import engines
 from tests.bench.hot import application
 from tests.bench.machine import proportional_megabytes
 
-MINUTES = float(os.environ.get("ANI_BENCH_MINUTES", "10"))
+MINUTES = float(os.environ.get("BENCH_MINUTES", "10"))
 CALLERS = 8
 LOOKS = 12
 # What half of a core comes to for this mix.
