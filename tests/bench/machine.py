@@ -126,13 +126,13 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def proportional_megabytes(pid: int) -> float:
-    """Return a process's share of memory: what it holds alone, and its part of what is shared."""
+def proportional_megabytes(pid: int, *, of: str = "Pss") -> float:
+    """Return a process's share of memory: what it holds alone, and its part of what is shared; or of what it filled itself."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0.0
-    return next((int(line.split()[1]) / 1024 for line in rollup.splitlines() if line.startswith("Pss:")), 0.0)
+    return next((int(line.split()[1]) / 1024 for line in rollup.splitlines() if line.startswith(f"{of}:")), 0.0)
 
 
 def title(pid: int) -> str:
