@@ -66,8 +66,12 @@ async def _soaked(pid: int, address: str) -> tuple[list[Look], int]:
             await asyncio.gather(*(_caller(channel, times, until, number) for number in range(CALLERS)))
             calls += len(times)
             p99 = statistics.quantiles(times, n=100)[98] * 1000
-            looks.append(Look(proportional_megabytes(pid, of="Pss_Anon"), len(list(Path(f"/proc/{pid}/fd").iterdir())), p99))
+            looks.append(_look(pid, p99))
     return looks, calls
+
+
+def _look(pid: int, p99: float) -> Look:
+    return Look(proportional_megabytes(pid, of="Pss_Anon"), len(list(Path(f"/proc/{pid}/fd").iterdir())), p99)
 
 
 async def _caller(channel: Any, times: list[float], until: float, number: int) -> None:
