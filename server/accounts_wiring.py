@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from adapters.secret_keys import Mark
 from adapters.tokens import TokenIssuer
 from ani.accounts.v1 import accounts_service_pb2, own_account_service_pb2, profiles_service_pb2, session_service_pb2
 from domain.accounts.completion import Completion
+from domain.accounts.factors import Factor, Introducer
 from domain.accounts.letters import Letters
 from domain.accounts.model import Account, Limits, Session
 from domain.accounts.owners import Pins
@@ -73,7 +74,7 @@ def desk(settings: Settings, database: Database, issuer: TokenIssuer, stack: Asy
     )
 
 
-def servicers(desk: Desk) -> dict[str, object]:
+def servicers(desk: Desk, *, factors: Sequence[Factor] = (), introducers: Sequence[Introducer] = ()) -> dict[str, object]:
     """Return the servicers by the names of their services."""
     begin, read = desk.database.begins(PostgresAccounts), desk.database.reads(PostgresAccounts)
     passwords, letters = desk.passwords, desk.letters
@@ -86,6 +87,8 @@ def servicers(desk: Desk) -> dict[str, object]:
         passwords=passwords,
         letters=letters,
         mark=desk.mark,
+        factors=factors,
+        introducers=introducers,
     )
     accounts = Accounts(
         begin=begin,

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from server.issuers import KnownIssuer, issuer_secrets, known_issuers
+
 ADDRESS = re.compile(r"unix:/?[^\0,]+|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}")
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?")
+SENDER = re.compile(r"[^<>@\"\r\n,;:]{1,64} <[\w.+-]+@[\w.-]+>|[\w.+-]+@[\w.-]+", re.ASCII)
 HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -65,6 +68,31 @@ def _bucket(text: str) -> str:
     if text and not (folder or bucket):
         raise ValueError
     return text
+
+
+def _mail(text: str) -> str:
+    """smtp://USER@HOST:PORT with STARTTLS, smtps://USER@HOST:PORT, smtp://HOST:PORT?starttls=off, or file:///FOLDER"""
+    parts = urlsplit(text)
+    folder = parts.scheme == "file" and not parts.netloc and parts.path.startswith("/") and not parts.query
+    server = parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.port != 0 and not (parts.password or parts.path)
+    if text and not (folder or (server and parts.query in {"", "starttls=off"})):
+        raise ValueError
+    return text
+
+
+def _sender(text: str) -> str:
+    """an address such as Ani <no-reply@example.org>"""
+    if not SENDER.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _site(text: str) -> str:
+    """https://HOST or http://HOST, with a path if need be"""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError
+    return text.rstrip("/")
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -184,6 +212,34 @@ class Settings:
     playback_seconds: int = _setting("ANI_PLAYBACK_SECONDS", 300, _whole(1, 86400), "how long a playback address is good")
     token_issuer: str = _setting("ANI_TOKEN_ISSUER", "ani", _text, "issuer that access tokens must name")
     token_audience: str = _setting("ANI_TOKEN_AUDIENCE", "ani", _text, "audience that access tokens must name")
+    mail_url: str = _setting(
+        "ANI_MAIL_URL",
+        "",
+        _mail,
+        "where letters go: smtp://USER@HOST:PORT (STARTTLS; ?starttls=off for none), smtps://USER@HOST:PORT or file:///FOLDER; "
+        "empty means mail/ in ANI_DATA",
+    )
+    mail_password: str = _setting("ANI_MAIL_PASSWORD", "", _text, "password for the mail server")
+    mail_from: str = _setting("ANI_MAIL_FROM", "Ani <no-reply@localhost>", _sender, "whom letters come from")
+    site_url: str = _setting("ANI_SITE_URL", "http://localhost:3000", _site, "where the site is that letters lead to")
+    passkey_domain: str = _setting(
+        "ANI_PASSKEY_DOMAIN",
+        "",
+        _text,
+        "domain that passkeys are made for, which cannot change once there are some; empty means the host of ANI_SITE_URL",
+    )
+    passkey_origins: tuple[str, ...] = _setting(
+        "ANI_PASSKEY_ORIGINS",
+        (),
+        _origins,
+        "origins of pages and apps that may ask for passkeys, with commas between; empty means that of ANI_SITE_URL",
+    )
+    issuers: tuple[KnownIssuer, ...] = _setting(
+        "ANI_ISSUERS", (), known_issuers, "other issuers that people may sign in with, by OpenID Connect; empty means none"
+    )
+    issuer_secrets: tuple[tuple[str, str], ...] = _setting(
+        "ANI_ISSUER_SECRETS", (), issuer_secrets, "client secrets at those issuers, for those that gave one"
+    )
     country_header: str = _setting(
         "ANI_COUNTRY_HEADER", "", _header, "header in which a trusted CDN names the caller's country, such as cf-ipcountry"
     )
@@ -252,8 +308,12 @@ class Settings:
             "ANI_TOKEN_KEYS must be set in production": stores and self.token_keys == Path(""),
             # What is only in a container's own folder is gone with the container.
             "ANI_STORAGE_URL must be set in production": stores and not self.storage_url,
+            # Letters in a folder are read by nobody.
+            "ANI_MAIL_URL must be set in production": stores and not self.mail_url,
+            "ANI_SITE_URL must be https://… in production": stores and not self.site_url.startswith("https:"),
             "ANI_REFLECTION must be off in production": self.reflection,
             "ANI_VIDEO_LOCAL_HOSTS must be empty in production": bool(self.video_local_hosts),
+            "ANI_ISSUERS must be reached by https in production": any(issuer.is_local for issuer in self.issuers),
             "ANI_CORS_ORIGINS must not be * in production": "*" in self.cors_origins,
         }
         return [fault for fault, holds in needed.items() if holds]

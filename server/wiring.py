@@ -77,7 +77,7 @@ from domain.media.promos import Hosts, PromoEventsBusy, promo_kind
 from domain.media.promotion import Promos
 from domain.media.sources import Origins, video_source_kind
 from domain.media.uploads import Uploads
-from server import accounts_wiring, imports
+from server import accounts_wiring, imports, proofs_wiring
 from server.batching import Batches
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.browsing_servicer import BrowsingServicer
@@ -138,6 +138,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         schedule_admin_service_pb2,
         system_service_pb2,
         *accounts_wiring.CONTRACTS,
+        *proofs_wiring.CONTRACTS,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
 )
@@ -183,6 +184,8 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         )
         health = Health(_parts(database, valkey), [service.full_name for service in SERVICES])
         pipeline = Pipeline(machinery)
+        desk = accounts_wiring.desk(settings, database, issuer(settings), stack)
+        proofs = proofs_wiring.proofs(settings, desk, stack)
         servicers = {
             **_catalog(database, bell),
             **_schedule(database),
@@ -190,7 +193,8 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
             **_uploads(settings, database, stack),
             **imports.servicers(settings, database, listener),
             **_player_settings(database),
-            **accounts_wiring.servicers(accounts_wiring.desk(settings, database, issuer(settings), stack)),
+            **accounts_wiring.servicers(desk, factors=proofs.factors, introducers=proofs.introducers),
+            **proofs.servicers,
             "SystemService": SystemServicer(health, database.schema_revision),
         }
         for service in SERVICES:

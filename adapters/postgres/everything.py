@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapters.postgres import platform
 from adapters.postgres.accounts import profile_tables  # noqa: F401 - its tables join the others
+from adapters.postgres.accounts import proof_tables  # noqa: F401 - its tables join the others
 from adapters.postgres.accounts import tables as accounts
 from adapters.postgres.accounts import team_tables  # noqa: F401 - its tables join the others
 from adapters.postgres.catalog import import_tables  # noqa: F401 - its table joins the others

@@ -16,6 +16,7 @@ OURS = ("domain", "adapters", "server", "gateway", "migrations")
 COMPOSITION_ROOTS = {
     "server.wiring",
     "server.accounts_wiring",
+    "server.proofs_wiring",
     "server.teams_wiring",
     "server.workshop",
     "server.stack.embedded",
