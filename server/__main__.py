@@ -84,6 +84,14 @@ Events that could not be delivered, after all their tries, are kept for ever: lo
   ani events replay NUMBER…    deliver these again; `all` for every one
 """
 
+AUDIT = """\
+What staff did and tried to do, and what happened to accounts, is kept for ever, each entry chained to the one before.
+
+  ani audit verify                     prove that no entry was changed, removed or inserted
+  ani audit verify --head NUMBER:HASH  and that none is missing after a head seen earlier, in a log or in an answer
+  ani audit show --account ID          read the newest entries
+"""
+
 
 class Help(argparse.RawDescriptionHelpFormatter):
     """Keeps line breaks, and gives the names of commands room."""
@@ -135,6 +143,13 @@ def add_looking_after(command: Callable[..., argparse.ArgumentParser]) -> None:
     added = command("events", events, "look at events that could not be delivered, and replay them", EVENTS)
     added.add_argument("action", choices=("list", "show", "replay"), nargs="?", default="list", help="what to do (default: list)")
     added.add_argument("numbers", metavar="NUMBER", nargs="*", help="which events")
+    added = command("audit", audit, "prove that the audit log is whole, and read it", AUDIT)
+    added.add_argument("action", choices=("verify", "show"), nargs="?", default="verify", help="what to do (default: verify)")
+    added.add_argument("--head", metavar="NUMBER:HASH", default="", help="a head that the chain must still hold")
+    added.add_argument("--account", metavar="ID", default="", help="show what this account did")
+    added.add_argument("--method", metavar="NAME", default="", help="show this call or happening alone")
+    added.add_argument("--request", metavar="ID", default="", help="show what this request did")
+    added.add_argument("--count", metavar="N", type=int, default=50, help="show so many (default: 50)")
     added = command("import", import_, "import into the catalog", IMPORT)
     added.add_argument("source", choices=(*FILE_SOURCES, "kodik"), help="what to import")
     added.add_argument("file", metavar="FILE", nargs="?", help="the file to import")
@@ -198,6 +213,20 @@ def events(arguments: argparse.Namespace) -> int:
     if arguments.action != "list" and not arguments.numbers:
         refuse(f"ani events {arguments.action} needs the numbers of events; `ani events list` shows them")
     return events(settings(), arguments.action, arguments.numbers)
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    from domain.audit import Filter, Head
+    from server.audit_command import show, verify
+
+    if arguments.action == "show":
+        wanted = Filter(account_id=arguments.account, method=arguments.method, request_id=arguments.request)
+        return show(settings(), wanted, count=max(1, arguments.count))
+    try:
+        expected = Head.parse(arguments.head) if arguments.head else None
+    except ValueError:
+        refuse("--head is a number, a colon and a hash, as `ani audit verify` prints them")
+    return verify(settings(), expected=expected)
 
 
 def doctor(_: argparse.Namespace) -> int:

@@ -75,6 +75,7 @@ async def work(shop: Workshop, *, threads: int, stopping: asyncio.Event) -> None
 def _parts(shop: Workshop) -> dict[str, Coroutine[Any, Any, None]]:
     operations = {f"operations-{number}": runner.run_forever() for number, runner in enumerate(shop.runners, 1)}
     parts = {"listen": shop.listener.run(), "relay": shop.relay.run(), "schedule": shop.scheduler.run(), "look": _look(shop)}
+    parts["seal"] = shop.sealer.run()
     return parts | operations
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from adapters.broker import Broker
 from adapters.images import ChildImages
 from adapters.postgres import Database
+from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.items import ITEMS
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Listener
@@ -27,7 +28,9 @@ from adapters.postgres.operations.store import PostgresOperations
 from adapters.postgres.outbox import CHANNEL, PostgresOutbox
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
+from adapters.secret_keys import Mark
 from adapters.storage import LocalSpooling, storage_at
+from domain import audit
 from domain.catalog.kinds import KINDS
 from domain.editing.change_sets import ChangeSets
 from domain.editing.service import Editing
@@ -45,6 +48,7 @@ from server.catalog.import_jobs import KIND
 from server.events.deliveries import Deliveries, Reaction
 from server.events.relay import Relay
 from server.events.scheduler import Job, Scheduler
+from server.events.sealing import Sealer
 from server.media import playback_tasks, promo_tasks, upload_tasks
 from server.settings import Settings
 
@@ -55,8 +59,8 @@ PATIENCE_SECONDS = 30.0
 WAIT_SECONDS = 5.0
 # Operations that a worker is at together.
 OPERATIONS = 2
-# Besides the deliveries: relay, scheduler, what looks at the outbox, and operations with their heartbeats.
-SPARE_CONNECTIONS = 3 + 2 * OPERATIONS
+# Besides the deliveries: relay, scheduler, sealer, what looks at the outbox, and operations with their heartbeats.
+SPARE_CONNECTIONS = 4 + 2 * OPERATIONS
 KEPT = timedelta(days=7)
 PRUNED_AT_ONCE = 50_000
 OPERATIONS_KEPT = timedelta(days=30)
@@ -93,6 +97,7 @@ class Workshop:
     relay: Relay
     scheduler: Scheduler
     runners: Sequence[Runner]
+    sealer: Sealer
 
 
 @asynccontextmanager
@@ -117,7 +122,8 @@ async def workshop(settings: Settings, assignment: Assignment | None = None) -> 
         scheduler = Scheduler(outbox, work.jobs, clock=lambda: datetime.now(UTC))
         bell = listener.bell(operations_store.CHANNEL)
         runners = [imports.runner(database, dict(work.operations), bell) for _ in range(OPERATIONS)]
-        yield Workshop(outbox, broker, listener, relay, scheduler, runners)
+        sealer = Sealer(PostgresAudit(database), Mark(settings.key_folder, audit.PURPOSE).of)
+        yield Workshop(outbox, broker, listener, relay, scheduler, runners, sealer)
 
 
 async def _own_work(settings: Settings, database: Database, outbox: PostgresOutbox, stack: AsyncExitStack) -> Work:

@@ -79,7 +79,9 @@ async def database_url(worker_database: str) -> AsyncIterator[str]:
     commits, such as notifications, the change feed and everything that two sessions see of one another.
     """
     yield worker_database
-    connection = await asyncpg.connect(worker_database, server_settings={"lock_timeout": "5s"})
+    # As a replica, so that what is only ever added to can be emptied too.
+    plain = {"lock_timeout": "5s", "session_replication_role": "replica"}
+    connection = await asyncpg.connect(worker_database, server_settings=plain)
     await connection.execute(_EMPTY)
     await connection.close()
 

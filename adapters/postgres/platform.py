@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Identity, Index, Integer, Table, Text, text
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Identity, Index, Integer, LargeBinary, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from adapters.postgres.schema import Id, Moment, metadata
@@ -65,6 +65,7 @@ ticks = Table(
     schema=SCHEMA,
 )
 
+# Only ever added to: a trigger keeps it so.
 audit_log = Table(
     "audit_log",
     metadata,
@@ -79,7 +80,19 @@ audit_log = Table(
     Column("code", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("duration_seconds", Double, nullable=False),
+    Column("key_id", Text, nullable=False, server_default=text("''")),
+    Column("subject", Text, nullable=False, server_default=text("''")),
+    Column("changes", JSONB, nullable=False, server_default=text("'{}'")),
+    # Its place in the chain, which the worker gives it a moment later.
+    Column("chain_number", BigInteger),
+    Column("previous_hash", LargeBinary),
+    Column("hash", LargeBinary),
     Index("audit_log_time_idx", "time"),
     Index("audit_log_account_id_idx", "account_id", "time"),
+    Index("audit_log_chain_number_idx", "chain_number", unique=True),
+    Index("audit_log_unchained_idx", "entry_id", postgresql_where=text("chain_number IS NULL")),
+    Index("audit_log_method_idx", "method", "time"),
+    Index("audit_log_request_id_idx", "request_id"),
+    Index("audit_log_subject_idx", "subject", "time", postgresql_where=text("subject <> ''")),
     schema=SCHEMA,
 )

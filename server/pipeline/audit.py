@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
+from domain.audit import Entry
 from server.pipeline.front import StaffCall
 from server.telemetry.redaction import redacted
 
 log = logging.getLogger("ani.audit")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A line of the audit log."""
-
-    time: datetime
-    request_id: str
-    method: str
-    account_id: str
-    role: str
-    address: str
-    request: dict[str, Any]
-    code: str
-    reason: str
-    duration_seconds: float
 
 
 class AuditStore(Protocol):
@@ -45,14 +28,18 @@ class AuditTrail:
         self._store = store
 
     async def note(self, call: StaffCall) -> None:
+        request = _shown(call)
         entry = Entry(
             time=call.ended,
             request_id=call.request_id,
             method=call.plan.name,
             account_id=call.caller.viewer.account_id,
             role=call.caller.viewer.role.name,
+            key_id=call.caller.key_id,
             address=call.caller.address,
-            request=_shown(call),
+            subject=str(request.get("account_id", "")),
+            request=request,
+            changes={**_versions(call.answer), **call.changes},
             code=call.code,
             reason=call.reason,
             duration_seconds=call.seconds,
@@ -71,6 +58,17 @@ def _shown(call: StaffCall) -> dict[str, Any]:
         return redacted(call.plan.request.FromString(call.request))
     except DecodeError:
         return {"unreadable_bytes": len(call.request)}
+
+
+def _versions(answer: Message | None) -> dict[str, Any]:
+    """Return which things came of a call in which version: by that, the history of each shows what was before and after."""
+    found: dict[str, Any] = {}
+    for field, value in answer.ListFields() if answer is not None else ():
+        if field.message_type is None or field.is_repeated or "version" not in field.message_type.fields_by_name:
+            continue
+        names = (f"{field.name}_id", "version")
+        found[field.name] = {name: getattr(value, name) for name in names if name in field.message_type.fields_by_name}
+    return found
 
 
 def _fields(entry: Entry) -> dict[str, Any]:

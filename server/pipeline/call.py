@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from domain.kernel import Viewer
 from server.pipeline.quotas import Standing
@@ -22,3 +23,10 @@ class Call:
     # Where the call comes from, and what counts as one place; not known of an answer that others will share.
     address: str = ""
     network: str = ""
+    # What the audit log is to say of the call beyond its request; None where it is not kept there.
+    changes: dict[str, Any] | None = None
+
+    def changed(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Have the audit log say what was before and after, if the call is kept there."""
+        if self.changes is not None:
+            self.changes.update(before=dict(before), after=dict(after))

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
 
+from google.protobuf.message import Message
+
 from domain.kernel import Exhausted, InvalidArgument, PermissionDenied, Refusal, Unauthenticated, Viewer
 from server.pipeline import errors
 from server.pipeline.cache import AnswerCache
@@ -61,6 +63,9 @@ class StaffCall:
     request_id: str
     ended: datetime
     seconds: float
+    # What came of it, and what the servicer says it changed.
+    answer: Message | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Audit(Protocol):
@@ -119,6 +124,9 @@ class Visit:
     code: str = "OK"
     reason: str = ""
     span: Any = None
+    # Of calls that go to the audit log: what they changed.
+    answer: Message | None = None
+    changes: dict[str, Any] | None = None
 
 
 NOBODY = Caller(Viewer(), "")
@@ -137,6 +145,7 @@ class Front:
         self._usual = machinery.usual if plan.metered else None
         self._observe = machinery.observer.observe
         self._tracing = machinery.tracing
+        self._audited = plan.audited
 
     def admit(self, context: Any) -> Visit:
         """Let a call in as far as that needs no waiting; whom it turns away carries the reason."""
@@ -147,6 +156,8 @@ class Front:
             request_id = new_request_id()
             headers.append(("x-request-id", request_id))
         visit = Visit(time.perf_counter(), request_id, NOBODY, headers, context.time_remaining)
+        if self._audited:
+            visit.changes = {}
         if self._tracing is not None:
             visit.span = self._tracing.begin(self.plan.name, metadata, request_id)
         try:
@@ -200,6 +211,7 @@ class Front:
             standings=tuple if shared else lambda: self.machinery.quotas.standings(caller.key),
             address="" if shared else caller.address,
             network="" if shared else caller.network,
+            changes=visit.changes,
         )
 
     def _count(self, visit: Visit, standing: Standing) -> None:
@@ -263,7 +275,16 @@ class Front:
             seconds = time.perf_counter() - visit.started
             await self.machinery.audit.note(
                 StaffCall(
-                    self.plan, visit.caller, request, visit.code, visit.reason, visit.request_id, self.machinery.clock(), seconds
+                    plan=self.plan,
+                    caller=visit.caller,
+                    request=request,
+                    code=visit.code,
+                    reason=visit.reason,
+                    request_id=visit.request_id,
+                    ended=self.machinery.clock(),
+                    seconds=seconds,
+                    answer=visit.answer,
+                    changes=visit.changes or {},
                 )
             )
 

@@ -96,6 +96,7 @@ def _direct(front: Front, work: Working) -> Handler:
             await front.fail(visit, context, fault, data)
         front.leave(visit, context)
         if audited:
+            visit.answer = response
             await front.note(visit, data)
         return body
 

@@ -74,6 +74,8 @@ class Caller:
     expires: float | None = None
     # When it was issued: what is revoked later makes it void.
     issued: float = 0.0
+    # The API key by which the viewer is known; empty for people.
+    key_id: str = ""
     # All worked out once. Whose allowance the call is counted against, and who shares its address:
     key: str = field(init=False)
     network: str = field(init=False)

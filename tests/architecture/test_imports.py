@@ -21,6 +21,7 @@ COMPOSITION_ROOTS = {
     "server.workshop",
     "server.stack.embedded",
     "server.commands",
+    "server.audit_command",
     "server.imports",
     "server.doctor",
 }
