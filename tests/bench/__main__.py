@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from tests.bench import cold, hot, importing, listing, playing, soak, stack
+from tests.bench import accounts, cold, hot, importing, listing, playing, soak, stack
 from tests.bench.machine import ROOT, describe
 
 SECTIONS = {
@@ -14,6 +14,7 @@ SECTIONS = {
     "listing": listing.measure,
     "importing": importing.measure,
     "playing": playing.measure,
+    "accounts": accounts.measure,
     "stack": stack.measure,
     "soak": soak.measure,
 }

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from adapters.postgres import Connection, outbox
 from adapters.postgres.accounts.profile_limits import limits
-from adapters.postgres.accounts.revocations import revoke
+from adapters.postgres.accounts.revocations import prune_revocations, revoke
 from adapters.postgres.accounts.tables import accounts, sessions, sign_ins, throttles
 from adapters.postgres.payload import from_payload, to_payload
 from adapters.postgres.schema import Id, Moment
@@ -268,10 +268,11 @@ class PostgresAccounts:
         await outbox.record(self.connection, event)
 
     async def prune(self, *, at: datetime, forgotten: timedelta) -> None:
-        """Delete what is over: sessions, sign-ins, and tries that are forgotten."""
+        """Delete what is over: sessions, sign-ins, tries that are forgotten, and what was revoked long ago."""
         await _PRUNE_SESSIONS.execute(self.connection, at=at, unused_since=at - IDLE)
         await _PRUNE_SIGN_INS.execute(self.connection, at=at)
         await _PRUNE_THROTTLES.execute(self.connection, at=at - forgotten)
+        await prune_revocations(self.connection, at=at)
 
 
 def _account_row(account: Account) -> dict[str, Any]:

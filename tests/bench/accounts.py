@@ -1,0 +1,199 @@
+"""What it costs to know who calls: tokens, refreshes, and calls beside people who sign in with a password."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import grpc
+import jwt
+
+from adapters.postgres import Database
+from adapters.postgres.accounts.store import PostgresAccounts
+from adapters.tokens import ALGORITHM, TokenKeys, TokenVerifier
+from ani.accounts.v1 import accounts_service_pb2 as pb
+from ani.accounts.v1 import accounts_service_pb2_grpc, session_service_pb2, session_service_pb2_grpc, sign_in_pb2
+from ani.catalog.v1 import catalog_service_pb2
+from domain.accounts.model import Account, Device
+from domain.kernel import Role, new_id
+from server import accounts_wiring, wiring
+from server.pipeline.viewer import Identification
+from server.settings import Settings
+from tests.bench.engines import engines
+from tests.bench.hot import application, empty
+
+ROUNDS = 5
+PEOPLE = 64
+SIGN_INS = 50
+PASSWORD = "seven geese over the lake"
+HOT = "/ani.catalog.v1.CatalogService/GetRelease"
+UNHEARD = {"ANI_QUOTA_PER_MINUTE": "0"}
+
+
+def measure() -> str:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ani-bench-")))
+        running = stack.enter_context(engines(folder))
+        _, served = stack.enter_context(application(running, folder, **UNHEARD)())
+        _, nothing = stack.enter_context(empty(Path(sys.executable), folder / "empty.sock")())
+        lines = asyncio.run(_measured(running.settings, served, nothing))
+    return "\n".join(lines)
+
+
+async def _measured(settings: Settings, served: str, nothing: str) -> list[str]:
+    tokens = await _signed_in(settings)
+    async with AsyncExitStack() as stack:
+        ours = await stack.enter_async_context(grpc.aio.insecure_channel(served))
+        theirs = await stack.enter_async_context(grpc.aio.insecure_channel(nothing))
+        base, refreshes, statements = await _refreshes(settings, ours, theirs, tokens)
+        alone, beside = await _beside_sign_ins(ours)
+    seen, new, bare = _tokens(settings)
+    share = seen / (1e6 / base)
+    return [
+        "| what | measured | bar |",
+        "|---|---|---|",
+        f"| a token seen before | {seen:.2f} µs, **{share:.1%}** of an empty handler's call | 5 % |",
+        f"| a new token | {new:.0f} µs, **{new / bare:.2f}** of a bare PyJWT decode | 1.2 |",
+        f"| RefreshTokens | {refreshes:,.0f} calls/s, **{refreshes / base:.2f}** of the empty handler's | 0.06 |",
+        f"| statements a refresh | **{statements:.2f}** | 3 |",
+        f"| p99 of a cached read while {SIGN_INS} people sign in | {beside:.1f} ms, **{beside / alone:.1f}** of that alone | 2 |",
+    ]
+
+
+def _tokens(settings: Settings) -> tuple[float, float, float]:
+    """Return the microseconds for a token that was seen before, for a new one, and for a bare decode."""
+    at = datetime.now(UTC)
+    issuer, keys = wiring.issuer(settings), TokenKeys.open(settings.key_folder)
+    claims = {"sid": new_id(at=at), "profile": new_id(at=at), "maturity": 18}
+    many = [issuer.issue(new_id(at=at), Role.USER, at=at, lifetime=timedelta(minutes=15), **claims) for _ in range(2000)]
+    verifier = TokenVerifier(keys, issuer=settings.token_issuer, audience=settings.token_audience)
+    identification = Identification(verifier)
+    key = keys.public(keys.kids[0])
+    heads = [{"authorization": f"Bearer {token}", "x-forwarded-for": "192.0.2.1"} for token in many]
+
+    def bare(token: str) -> None:
+        jwt.decode(token, key, algorithms=[ALGORITHM], issuer=settings.token_issuer, audience=settings.token_audience)  # type: ignore[arg-type]
+
+    def spent(work: Callable[[Any], object], over: list[Any]) -> float:
+        began = time.perf_counter()
+        for one in over:
+            work(one)
+        return (time.perf_counter() - began) / len(over) * 1e6
+
+    new = [spent(lambda head: identification.identify(head, str), heads[n::ROUNDS]) for n in range(ROUNDS)]
+    decoded = [spent(bare, many[n::ROUNDS]) for n in range(ROUNDS)]
+    seen = [spent(lambda head: identification.identify(head, str), heads * 10) for _ in range(ROUNDS)]
+    return statistics.median(seen), statistics.median(new), statistics.median(decoded)
+
+
+async def _refreshes(settings: Settings, ours: Any, theirs: Any, tokens: list[str]) -> tuple[float, float, float]:
+    """Return the calls a second of an empty handler and of refreshes, and the statements for each of these."""
+    service = session_service_pb2_grpc.SessionServiceStub(ours)
+    nothing = theirs.unary_unary(HOT)
+
+    async def refresh(number: int) -> None:
+        request = session_service_pb2.RefreshTokensRequest(refresh_token=tokens[number])
+        tokens[number] = (await service.RefreshTokens(request)).tokens.refresh_token
+
+    empties, rates, statements = [], [], []
+    for _ in range(ROUNDS):
+        empties.append(await _rate(lambda _: nothing(b""), 40))
+        before = await _statements(settings)
+        rates.append(await _rate(refresh, 20))
+        statements.append((await _statements(settings) - before) / (PEOPLE * 20))
+    return statistics.median(empties), statistics.median(rates), statistics.median(statements)
+
+
+async def _rate(ask: Callable[[int], Awaitable[object]], times: int) -> float:
+    async def caller(number: int) -> None:
+        for _ in range(times):
+            await ask(number)
+
+    began = time.perf_counter()
+    await asyncio.gather(*map(caller, range(PEOPLE)))
+    return PEOPLE * times / (time.perf_counter() - began)
+
+
+async def _beside_sign_ins(ours: Any) -> tuple[float, float]:
+    """Return the p99 in milliseconds of a cached read, alone and while people wait for their passwords to be looked at."""
+    service = accounts_service_pb2_grpc.AccountsServiceStub(ours)
+    hot = ours.unary_unary(HOT)
+    request = catalog_service_pb2.GetReleaseRequest(release="cowboy-bebop").SerializeToString()
+
+    async def sign_in(number: int, until: asyncio.Event) -> None:
+        while not until.is_set():
+            address = f"nobody-{number}-{secrets.token_hex(4)}@example.org"
+            # Each from somewhere else: how often one may try is not what this is about.
+            place = (("x-forwarded-for", ".".join(str(byte) for byte in (10, *secrets.token_bytes(3)))),)
+            with suppress(grpc.aio.AioRpcError):
+                step = (await service.BeginSignIn(pb.BeginSignInRequest(email=address), metadata=place)).step
+                await service.ContinueSignIn(
+                    pb.ContinueSignInRequest(
+                        sign_in=step.sign_in, kind=sign_in_pb2.CHALLENGE_KIND_PASSWORD, answer="not the password"
+                    ),
+                    metadata=place,
+                )
+
+    async def p99() -> float:
+        times = []
+        for _ in range(1500):
+            began = time.perf_counter()
+            await hot(request)
+            times.append(time.perf_counter() - began)
+        return statistics.quantiles(times, n=100)[98] * 1000
+
+    alone, beside = [], []
+    for _ in range(3):
+        alone.append(await p99())
+        until = asyncio.Event()
+        people = [asyncio.create_task(sign_in(number, until)) for number in range(SIGN_INS)]
+        await asyncio.sleep(0.5)
+        beside.append(await p99())
+        until.set()
+        await asyncio.gather(*people)
+    return statistics.median(alone), statistics.median(beside)
+
+
+async def _signed_in(settings: Settings) -> list[str]:
+    """Open accounts, sign them in, and return their refresh tokens."""
+    database = await Database.connect(settings.database_url, size=2, application="ani-bench")
+    at = datetime.now(UTC)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        with ExitStack() as inner:
+            issuer = wiring.issuer(settings)
+            desk = accounts_wiring.desk(settings, database, issuer, stack)
+            inner.callback(desk.passwords.close)
+            tokens = []
+            for number in range(PEOPLE):
+                account = Account(
+                    account_id=new_id(at=at),
+                    email=f"p{number}@example.org",
+                    name=f"Person {number * 7919}",
+                    create_time=at,
+                    update_time=at,
+                )
+                async with database.begins(PostgresAccounts)() as store:
+                    assert await store.add_account(account)
+                    tokens.append((await desk.sessions.open(store, account, device=Device(), at=at)).refresh_token)
+    return tokens
+
+
+async def _statements(settings: Settings) -> int:
+    connection = await asyncpg.connect(settings.database_url)
+    try:
+        # What a connection did is told when it has been idle for a second.
+        await asyncio.sleep(1.5)
+        return int(await connection.fetchval("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"))
+    finally:
+        await connection.close()
