@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from domain.accounts import allowed_hours
@@ -217,8 +217,9 @@ def nobody(account_id: str, profile_id: str, *, at: datetime) -> Profile:
 
 
 def first_profile(account_id: str, name: str, *, at: datetime) -> Profile:
-    """Return the profile that every account begins with."""
-    return Profile(profile_id=new_id(at=at), account_id=account_id, name=name, create_time=at, update_time=at)
+    """Return the profile that every account begins with; it comes first, even if the call that makes it makes another one."""
+    before = at - timedelta(microseconds=1)
+    return Profile(profile_id=new_id(at=at), account_id=account_id, name=name, create_time=before, update_time=at)
 
 
 def differing(before: Profile, after: Profile) -> tuple[str, ...]:

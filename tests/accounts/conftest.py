@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.settings import Settings
+from tests.accounts.homes import home, pins  # noqa: F401 - fixtures
 from tests.accounts.people import People, PostOffice
 from tests.serving import Served
 

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from adapters.postgres import Database, bare
-from ani.accounts.v1 import profile_pb2
+from ani.accounts.v1 import profile_pb2, session_service_pb2, sign_in_pb2
 from ani.accounts.v1 import profiles_service_pb2 as pb
 from domain.accounts.profiles import Profile
 from domain.kernel import Role, Viewer, new_id
+from tests.accounts.people import People, bearer
 from tests.builders import NOON
 from tests.serving import Metadata, Served
 
@@ -90,3 +91,40 @@ class Household:
 
     async def profiles(self) -> list[profile_pb2.Profile]:
         return list((await self.served.profiles.ListProfiles(pb.ListProfilesRequest(), metadata=self.on())).profiles)
+
+
+@dataclass(slots=True)
+class Family:
+    """A household that really signed in: a device, with a parent's profile behind a PIN and a child's."""
+
+    people: People
+    tokens: sign_in_pb2.Tokens
+    parent: profile_pb2.Profile
+    kid: profile_pb2.Profile
+
+    @classmethod
+    async def of(cls, people: People) -> Family:
+        nobody = profile_pb2.Profile()
+        family = cls(people, await people.register("Mio"), nobody, nobody)
+        family.parent = await family.add("Parent", pin="4321")
+        family.kid = await family.add("Yui", kids=True)
+        return family
+
+    async def elsewhere(self) -> Family:
+        """Sign in on another device."""
+        step = await self.people.sign_in("mio@example.org")
+        return Family(self.people, step.tokens, self.parent, self.kid)
+
+    async def add(self, name: str, **facts: Any) -> profile_pb2.Profile:
+        request = pb.CreateProfileRequest(profile=profile_pb2.Profile(name=name, **facts))
+        return (await self.people.served.profiles.CreateProfile(request, metadata=bearer(self.tokens))).profile
+
+    async def refresh(self) -> Metadata:
+        request = session_service_pb2.RefreshTokensRequest(refresh_token=self.tokens.refresh_token)
+        self.tokens = (await self.people.served.sessions.RefreshTokens(request)).tokens
+        return bearer(self.tokens)
+
+    async def switch(self, profile: profile_pb2.Profile, pin: str = "") -> Metadata:
+        request = pb.SwitchProfileRequest(profile_id=profile.profile_id, pin=pin)
+        await self.people.served.profiles.SwitchProfile(request, metadata=bearer(self.tokens))
+        return await self.refresh()
