@@ -84,6 +84,13 @@ Events that could not be delivered, after all their tries, are kept for ever: lo
   ani events replay NUMBER…    deliver these again; `all` for every one
 """
 
+ACCOUNTS = """\
+Makes an administrator, the first of whom nobody else can make. Whoever has an account with this address becomes one and
+keeps the password; otherwise an account is made, with a password that is asked for, read from what is piped in, or taken
+from an environment variable. There is none that it starts with.
+
+  ani accounts create-admin me@example.org
+"""
 AUDIT = """\
 What staff did and tried to do, and what happened to accounts, is kept for ever, each entry chained to the one before.
 
@@ -143,6 +150,11 @@ def add_looking_after(command: Callable[..., argparse.ArgumentParser]) -> None:
     added = command("events", events, "look at events that could not be delivered, and replay them", EVENTS)
     added.add_argument("action", choices=("list", "show", "replay"), nargs="?", default="list", help="what to do (default: list)")
     added.add_argument("numbers", metavar="NUMBER", nargs="*", help="which events")
+    added = command("accounts", accounts, "make an administrator", ACCOUNTS)
+    added.add_argument("action", choices=("create-admin",), help="what to do")
+    added.add_argument("email", metavar="EMAIL", help="the address of the account")
+    added.add_argument("--name", metavar="NAME", default="", help="what it is called (default: what stands before the @)")
+    added.add_argument("--password-env", metavar="NAME", default="", help="the environment variable that holds the password")
     added = command("audit", audit, "prove that the audit log is whole, and read it", AUDIT)
     added.add_argument("action", choices=("verify", "show"), nargs="?", default="verify", help="what to do (default: verify)")
     added.add_argument("--head", metavar="NUMBER:HASH", default="", help="a head that the chain must still hold")
@@ -213,6 +225,12 @@ def events(arguments: argparse.Namespace) -> int:
     if arguments.action != "list" and not arguments.numbers:
         refuse(f"ani events {arguments.action} needs the numbers of events; `ani events list` shows them")
     return events(settings(), arguments.action, arguments.numbers)
+
+
+def accounts(arguments: argparse.Namespace) -> int:
+    from server.accounts_command import create_admin
+
+    return create_admin(settings(), arguments.email, name=arguments.name, password_env=arguments.password_env)
 
 
 def audit(arguments: argparse.Namespace) -> int:
