@@ -48,7 +48,10 @@ class ProfileStore(OwnerStore, Protocol):
 
     async def save_profile(self, profile: Profile) -> None: ...
 
-    async def delete_profile(self, profile_id: str) -> None: ...
+    async def delete_profile(self, profile: Profile, *, at: datetime) -> None: ...
+
+    async def was_deleted(self, account_id: str, profile_id: str) -> bool:
+        """Tell whether the account had such a profile, of late."""
 
     async def switch_session(self, session_id: str, profile_id: str, *, use_up_proof: bool) -> None:
         """Put a session on a profile."""
@@ -146,9 +149,11 @@ class Profiles:
         return after, voided
 
     async def delete_profile(self, profile_id: str, *, viewer: Viewer, at: datetime) -> None:
-        """Raises ProfileNotFound, LastProfile, ProofTooOld."""
+        """Delete a profile; one that is deleted already stays so. Raises ProfileNotFound, LastProfile, ProofTooOld."""
         async with self._begin() as store:
             others = await _settled(store, viewer, at=at)
+            if await store.was_deleted(viewer.account_id, profile_id):
+                return
             profile = await _found(store, profile_id, viewer)
             caller = await caller_of(store, viewer, at=at)
             if demands_proof(caller, profile, None):
@@ -157,7 +162,7 @@ class Profiles:
                 raise LastProfile
             if not profile.is_limited:
                 await store.leave_profile(viewer.account_id, profile_id)
-            await store.delete_profile(profile_id)
+            await store.delete_profile(profile, at=at)
             await store.revoke(viewer.account_id, "", at=at)
             await store.record(ProfileDeleted(time=at, account_id=viewer.account_id, profile_id=profile_id))
 

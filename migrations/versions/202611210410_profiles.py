@@ -28,10 +28,12 @@ STATEMENTS: tuple[str, ...] = (
         create_digest bytea NOT NULL,
         version bigint NOT NULL,
         create_time timestamptz NOT NULL,
-        update_time timestamptz NOT NULL
+        update_time timestamptz NOT NULL,
+        delete_time timestamptz
     )
     """,
-    "CREATE UNIQUE INDEX profiles_account_id_name_key_idx ON accounts.profiles (account_id, name_key)",
+    "CREATE INDEX profiles_account_id_idx ON accounts.profiles (account_id)",
+    "CREATE UNIQUE INDEX profiles_name_key_idx ON accounts.profiles (account_id, name_key) WHERE delete_time IS NULL",
     """
     CREATE TABLE accounts.title_requests (
         title_request_id uuid PRIMARY KEY,

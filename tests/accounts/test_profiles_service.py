@@ -219,6 +219,28 @@ class TestDeleteProfile:
         assert 1 == len(await home.listed())
         assert [LastProfile] == [type(one) for one in outcomes if one is not None]
 
+    async def test_may_be_repeated(self, home: Home) -> None:
+        made = await home.add("Yui")
+        for _ in range(2):
+            await home.profiles.delete_profile(made.profile_id, viewer=home.viewer(), at=NOON)
+
+        assert 1 == (await home.events()).count("ProfileDeleted")
+        with pytest.raises(ProfileNotFound):
+            await home.profiles.delete_profile(new_id(at=NOON), viewer=home.viewer(), at=NOON)
+        with pytest.raises(ProfileIdReused):
+            await home.profiles.create_profile(replace(made, pin_hash=None), "", viewer=home.viewer(), at=NOON)
+        assert "Yui" == (await home.add("Yui")).name
+
+    async def test_leaves_nothing_but_an_id_of_it(self, home: Home) -> None:
+        """A18."""
+        made = await home.add("Yui", "1234", region="JP")
+        await home.profiles.delete_profile(made.profile_id, viewer=home.viewer(made), at=NOON)
+        async with home.database.reads(bare)() as connection:
+            query = "SELECT name, name_key, region, pin_hash, allowed_hours FROM accounts.profiles WHERE profile_id = $1"
+            rows = await connection.fetch(query, made.profile_id)
+
+        assert [("", "", "", None, [])] == [tuple(row) for row in rows]
+
     async def test_takes_with_it_what_was_kept_of_it(self, home: Home) -> None:
         kid = await home.kid()
         await home.ask(await home.release(), home.viewer(kid))

@@ -47,13 +47,16 @@ def is_id(text: str) -> bool:
 
 
 def profile_of_row(row: asyncpg.Record) -> Profile:
-    facts = {column.name: row[column.name] for column in profiles.c if column.name not in {"name_key", "allowed_hours"}}
+    left_out = {"name_key", "allowed_hours", "delete_time"}
+    facts = {column.name: row[column.name] for column in profiles.c if column.name not in left_out}
     return Profile(**facts, allowed_hours=tuple(AllowedHours(*one) for one in row["allowed_hours"]))
 
 
 _PROFILE = Statement(
     select(profiles).where(
-        profiles.c.account_id == bindparam("account_id", type_=Id), profiles.c.profile_id == bindparam("profile_id", type_=Id)
+        profiles.c.account_id == bindparam("account_id", type_=Id),
+        profiles.c.profile_id == bindparam("profile_id", type_=Id),
+        profiles.c.delete_time.is_(None),
     )
 )
 _GRANTS = Statement(

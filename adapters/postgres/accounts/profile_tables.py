@@ -33,7 +33,10 @@ profiles = Table(
     Column("version", BigInteger, nullable=False),
     Column("create_time", Moment, nullable=False),
     Column("update_time", Moment, nullable=False),
-    Index("profiles_account_id_name_key_idx", "account_id", "name_key", unique=True),
+    # Of what was deleted only the id is left, so that deleting it again succeeds.
+    Column("delete_time", Moment),
+    Index("profiles_account_id_idx", "account_id"),
+    Index("profiles_name_key_idx", "account_id", "name_key", unique=True, postgresql_where=text("delete_time IS NULL")),
     schema=SCHEMA,
 )
 

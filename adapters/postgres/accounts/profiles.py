@@ -17,7 +17,7 @@ from adapters.postgres.accounts.profile_tables import profiles, title_requests
 from adapters.postgres.accounts.store import PostgresAccounts
 from adapters.postgres.catalog.episodes import release_terms
 from adapters.postgres.media.uploads import PostgresUploads
-from adapters.postgres.schema import Id
+from adapters.postgres.schema import Id, Moment
 from adapters.postgres.statement import Statement
 from domain.accounts.model import Account, Session
 from domain.accounts.profiles import Profile
@@ -25,7 +25,7 @@ from domain.accounts.title_requests import TitleRequest, TitleRequestState
 from domain.kernel import Event, Viewer
 from domain.visibility import Terms
 
-# Of what was decided, this much is shown to look back on.
+# How long is shown what was decided, and known what was deleted.
 KEPT = timedelta(days=90)
 
 
@@ -52,8 +52,12 @@ class PostgresProfiles:
         row = _row(profile)
         await _SAVE.execute(self._connection, **{name: value for name, value in row.items() if name not in _FIXED})
 
-    async def delete_profile(self, profile_id: str) -> None:
-        await _DELETE.execute(self._connection, profile_id=profile_id)
+    async def delete_profile(self, profile: Profile, *, at: datetime) -> None:
+        await _FORGET.execute(self._connection, account_id=profile.account_id, before=at - KEPT)
+        await _DELETE.execute(self._connection, profile_id=profile.profile_id, at=at)
+
+    async def was_deleted(self, account_id: str, profile_id: str) -> bool:
+        return bool(await _WAS_DELETED.fetchval(self._connection, account_id=account_id, profile_id=profile_id))
 
     async def session(self, session_id: str) -> tuple[Session, Account] | None:
         return await PostgresAccounts(self._connection).session(session_id) if is_id(session_id) else None
@@ -119,7 +123,7 @@ class PostgresProfiles:
 
 
 def _row(profile: Profile) -> dict[str, Any]:
-    row = {column.name: getattr(profile, column.name) for column in profiles.c}
+    row = {column.name: getattr(profile, column.name) for column in _written}
     return row | {"allowed_hours": [astuple(one) for one in profile.allowed_hours]}
 
 
@@ -128,6 +132,7 @@ def _request(row: asyncpg.Record) -> TitleRequest:
     return TitleRequest(**facts | {"state": TitleRequestState(facts["state"])})
 
 
+_written = [column for column in profiles.c if column.name != "delete_time"]
 _FIXED = {"account_id", "create_digest", "create_time"}
 _DECIDED = ("state", "decide_time", "expire_time")
 _account_id = bindparam("account_id", type_=Id)
@@ -137,11 +142,13 @@ _TAKE_TURN = Statement(
     text("SELECT name FROM accounts.accounts WHERE account_id = :account_id AND delete_time IS NULL FOR NO KEY UPDATE")
 )
 _PROFILES = Statement(
-    select(profiles).where(profiles.c.account_id == _account_id).order_by(profiles.c.create_time, profiles.c.profile_id)
+    select(profiles)
+    .where(profiles.c.account_id == _account_id, profiles.c.delete_time.is_(None))
+    .order_by(profiles.c.create_time, profiles.c.profile_id)
 )
 _ADD = Statement(
     insert(profiles)
-    .values({column.name: bindparam(column.name, type_=column.type) for column in profiles.c})
+    .values({column.name: bindparam(column.name, type_=column.type) for column in _written})
     .on_conflict_do_nothing(index_elements=[profiles.c.profile_id])
     .returning(profiles.c.profile_id)
 )
@@ -151,12 +158,26 @@ _SAVE = Statement(
     .values(
         {
             column.name: bindparam(column.name, type_=column.type)
-            for column in profiles.c
+            for column in _written
             if column.name not in {*_FIXED, "profile_id"}
         }
     )
 )
-_DELETE = Statement(delete(profiles).where(profiles.c.profile_id == _profile_id))
+_DELETE = Statement(
+    text("""
+    WITH requests AS (DELETE FROM accounts.title_requests WHERE profile_id = :profile_id)
+    UPDATE accounts.profiles SET
+        delete_time = :at, name = '', name_key = '', avatar = '', avatar_file_id = NULL, language = '', time_zone = '', region = '',
+        pin_hash = NULL, allowed_hours = '[]', create_digest = ''
+    WHERE profile_id = :profile_id
+    """)
+)
+_FORGET = Statement(
+    delete(profiles).where(profiles.c.account_id == _account_id, profiles.c.delete_time < bindparam("before", type_=Moment))
+)
+_WAS_DELETED = Statement(
+    text("SELECT delete_time IS NOT NULL FROM accounts.profiles WHERE account_id = :account_id AND profile_id = :profile_id")
+)
 _SWITCH = Statement(
     text("""
     UPDATE accounts.sessions SET profile_id = :profile_id,
