@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.local.runtime import DataFolder, Identity, LocalRefused, ordinary_identity, wheel
+from adapters.mail import FolderMail, MailUrlRefused, mail_at
 from adapters.postgres import Database, DatabaseUnavailable, bare, migrate
 from adapters.redis import Valkey, ValkeyDown
 from server.settings import Settings
@@ -164,6 +165,7 @@ async def _connections(settings: Settings, running: int) -> AsyncGenerator[Findi
             yield await _database(known.database_url)
         else:
             yield await _valkey(about, known.redis_url if about == "valkey" else known.broker_url)
+    yield await _mail(settings)
 
 
 async def _database(url: str) -> Finding:
@@ -206,3 +208,19 @@ async def _valkey(about: str, url: str) -> Finding:
             about, False, f"{facts['maxmemory_policy']} throws jobs away", "set maxmemory-policy to noeviction or volatile-lru"
         )
     return Finding(about, True, f"version {version}, {facts.get('used_memory_human', '?')} in use")
+
+
+async def _mail(settings: Settings) -> Finding:
+    mend = "check ANI_MAIL_URL and ANI_MAIL_PASSWORD; until it is mended, letters wait"
+    try:
+        mailer = mail_at(
+            settings.mail_url, password=settings.mail_password, sender=settings.mail_from, folder=settings.data / "mail"
+        )
+        await mailer.check()
+    except MailUrlRefused as fault:
+        return Finding("mail", False, f"ANI_MAIL_URL cannot be used: {fault}", mend)
+    except Exception as fault:  # noqa: BLE001 - whatever a mail server may say
+        return Finding("mail", False, f"letters cannot be sent: {fault}", mend)
+    if isinstance(mailer, FolderMail):
+        return Finding("mail", True, f"letters are kept in {mailer.folder.resolve()}, and sent nowhere")
+    return Finding("mail", True, "the mail server takes letters")

@@ -13,7 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from adapters.broker import Broker
+from adapters.envelopes import SealedEnvelopes
 from adapters.images import ChildImages
+from adapters.mail import mail_at
 from adapters.postgres import Database
 from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.items import ITEMS
@@ -49,6 +51,8 @@ from server.events.deliveries import Deliveries, Reaction
 from server.events.relay import Relay
 from server.events.scheduler import Job, Scheduler
 from server.events.sealing import Sealer
+from server.mail import tasks as mail_tasks
+from server.mail.letters import Writer
 from server.media import playback_tasks, promo_tasks, upload_tasks
 from server.settings import Settings
 
@@ -131,7 +135,12 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
     stack.push_async_callback(valkey.close)
     forget = _forgetting(database, valkey)
     uploads = _uploads(settings, database, stack)
-    reactions = [*catalog.reactions(forget), *upload_tasks.reactions(uploads, forget), *promo_tasks.reactions(forget)]
+    reactions = [
+        *catalog.reactions(forget),
+        *upload_tasks.reactions(uploads, forget),
+        *promo_tasks.reactions(forget),
+        *_mailing(settings),
+    ]
     jobs = [
         *_jobs(outbox, database),
         _publishing(settings, database),
@@ -171,6 +180,13 @@ def _uploads(settings: Settings, database: Database, stack: AsyncExitStack) -> U
         spool=LocalSpooling(Path(tempfile.gettempdir())),
         images=images,
     )
+
+
+def _mailing(settings: Settings) -> list[Reaction]:
+    mailer = mail_at(settings.mail_url, password=settings.mail_password, sender=settings.mail_from, folder=settings.data / "mail")
+    platform = settings.mail_from.partition(" <")[0] if " <" in settings.mail_from else "Ani"
+    envelopes = SealedEnvelopes(settings.key_folder)
+    return mail_tasks.reactions(envelopes, mailer, Writer(settings.site_url, platform), _now)
 
 
 def _promos(settings: Settings, database: Database) -> Promos:

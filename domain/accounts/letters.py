@@ -8,10 +8,7 @@ from typing import Any, Protocol
 from domain.accounts.model import Account
 from domain.accounts.steps import Purpose, SignIn
 from domain.kernel import Event
-from domain.mail import Envelopes, Letter, LetterOrdered
-
-# Ordered where nobody has the address, so that this takes as long; it is never sent.
-SILENCE = "silence"
+from domain.mail import SILENCE, Envelopes, Letter, LetterOrdered
 
 _CODES = {
     Purpose.SIGN_IN: "sign_in_code",

@@ -155,7 +155,13 @@ class TestDockerfile:
         assert all((ROOT / name).exists() for name in admitted)
 
     def test_sets_only_settings_that_exist(self) -> None:
-        needed = {"DATABASE_URL": "postgresql://ani@database/ani", "ANI_TOKEN_KEYS": "/keys", "ANI_STORAGE_URL": "file:///files"}
+        needed = {
+            "DATABASE_URL": "postgresql://ani@database/ani",
+            "ANI_TOKEN_KEYS": "/keys",
+            "ANI_STORAGE_URL": "file:///files",
+            "ANI_MAIL_URL": "smtp://relay.example",
+            "ANI_SITE_URL": "https://ani.example",
+        }
 
         settings = Settings.read(image_environment() | needed)
 
@@ -240,7 +246,7 @@ class TestCompose:
 
         assert ports == {"gateway": ["8080:8080"]}
         assert COMPOSE["networks"]["inside"]["internal"] is True
-        assert {name for name, service in SERVICES.items() if service["networks"] != ["inside"]} == {"gateway"}
+        assert {name for name, service in SERVICES.items() if service["networks"] != ["inside"]} == {"gateway", "worker"}
 
     def test_waits_for_what_a_part_cannot_do_without(self) -> None:
         conditions = {
