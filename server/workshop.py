@@ -139,6 +139,7 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
         *catalog.reactions(forget),
         *upload_tasks.reactions(uploads, forget),
         *promo_tasks.reactions(forget),
+        *playback_tasks.reactions(database.begins(PostgresPlayback)),
         *_mailing(settings),
     ]
     jobs = [

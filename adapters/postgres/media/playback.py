@@ -86,6 +86,10 @@ class PostgresPlayback:
         """Forget streams that gave no sign since a time; return how many."""
         return int((await _FORGET.execute(self._connection, before=before)).rpartition(" ")[2])
 
+    async def forget_profile(self, account_id: str, profile_id: str) -> None:
+        """Forget streams, positions and settings of a profile that is gone."""
+        await _FORGET_PROFILE.execute(self._connection, account_id=account_id, profile_id=profile_id)
+
     async def record(self, event: Event) -> None:
         await outbox.record(self._connection, event)
 
@@ -248,4 +252,11 @@ _FORGET = Statement(
         )
         """
     )
+)
+_FORGET_PROFILE = Statement(
+    text("""
+    WITH streaming AS (DELETE FROM media.streams WHERE account_id = :account_id AND profile_id = CAST(:profile_id AS text)),
+    settled AS (DELETE FROM media.player_settings WHERE account_id = :account_id AND profile_id = CAST(:profile_id AS text))
+    DELETE FROM media.positions WHERE account_id = :account_id AND profile_id = CAST(:profile_id AS text)
+    """)
 )
