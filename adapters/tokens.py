@@ -157,9 +157,10 @@ def _identity(claims: dict[str, Any]) -> Identity:
     """Raises KeyError, TypeError and ValueError for claims that are not as we issue them."""
     permissions, maturity = claims.get("permissions", []), claims.get("maturity", Viewer().maturity)
     profile, granted, asleep = _text(claims.get("profile", "")), claims.get("granted", []), claims.get("asleep", False)
+    guest = claims.get("guest", False)
     if not isinstance(permissions, list) or len(profile) > LONGEST_PROFILE or type(maturity) is not int or not claims["sub"]:
         raise TypeError
-    if not isinstance(granted, list) or type(asleep) is not bool:
+    if not isinstance(granted, list) or type(asleep) is not bool or type(guest) is not bool:
         raise TypeError
     viewer = Viewer(
         account_id=claims["sub"],
@@ -170,6 +171,7 @@ def _identity(claims: dict[str, Any]) -> Identity:
         session_id=_text(claims.get("sid", "")),
         granted=frozenset(map(_text, granted)),
         asleep=asleep,
+        guest_pass=guest,
     )
     return Identity(viewer, claims["jti"], _moment(claims["exp"]), _moment(claims["iat"]))
 

@@ -51,6 +51,8 @@ class Viewer:
     granted: frozenset[str] = frozenset()
     # Whether it is outside of the hours in which its profile may play.
     asleep: bool = False
+    # Whether it is a guest of the account, who may watch and nothing else.
+    guest_pass: bool = False
 
     @property
     def sees_drafts(self) -> bool:

@@ -162,6 +162,8 @@ class Front:
             visit.span = self._tracing.begin(self.plan.name, metadata, request_id)
         try:
             visit.caller = self._identify(metadata, context.peer)
+            if visit.caller.viewer.guest_pass:
+                visit.caller = self.plan.guest(visit.caller)
             self._check(visit.caller.viewer)
             if self._usual is not None:
                 self._count(visit, self._take(self._usual, visit.caller.key))

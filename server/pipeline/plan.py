@@ -16,11 +16,11 @@ from google.rpc import status_pb2
 
 from ani.options.v1 import policy_pb2
 from buf.validate import validate_pb2
-from domain.kernel import Role, Viewer
+from domain.kernel import Viewer
 from server.pipeline.errors import RequestInvalid, RequestMalformed, Violation
 from server.pipeline.overload import EXEMPT
 from server.pipeline.quotas import Allowance
-from server.pipeline.viewer import gate
+from server.pipeline.viewer import Caller, for_staff, gate, guests
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 VALIDATOR = protovalidate.Validator()
@@ -48,6 +48,8 @@ class Plan:
     server_streaming: bool
     read_only: bool
     check: Callable[[Viewer], None]
+    # Whom the holder of a guest pass is taken for.
+    guest: Callable[[Caller], Caller]
     audited: bool
     metered: bool
     quotas: tuple[StrictQuota, ...]
@@ -120,7 +122,8 @@ def plan(method: MethodDescriptor) -> Plan:
         server_streaming=bool(method.server_streaming),
         read_only=options.idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS,
         check=gate(policy),
-        audited=known.access.role >= Role.MODERATOR or bool(known.access.permission),
+        guest=guests(policy),
+        audited=for_staff(policy),
         metered=not known.unmetered,
         quotas=tuple(_quotas(method.full_name, known)),
         criticality=EXEMPT if known.unmetered else known.criticality or policy_pb2.CRITICALITY_DEFAULT,

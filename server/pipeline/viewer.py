@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ani.options.v1 import policy_pb2
 from domain.kernel import PermissionDenied, Role, Unauthenticated, Viewer
-from domain.permissions import PermissionMissing, holds
+from domain.permissions import PermissionMissing, holds, is_for_staff
 from server.pipeline.revoked import Revocation, Revoked, SessionRevoked
 
 REMEMBERED_CALLERS = 20_000
@@ -38,6 +38,12 @@ class RoleTooLow(PermissionDenied):
     """Raised when the caller's role does not reach the one that the method asks for."""
 
     text = "This call needs the role {role}."
+
+
+class GuestPassInsufficient(PermissionDenied):
+    """Raised when the holder of a guest pass calls a method that is not for guests."""
+
+    text = "A guest pass is not enough for this call: it lets a guest watch."
 
 
 class MethodUndeclared(PermissionDenied):
@@ -175,6 +181,35 @@ def gate(policy: policy_pb2.Policy | None) -> Callable[[Viewer], None]:
     if rule == "public":
         return _open
     return _for_role(Role(policy.access.role)) if rule == "role" else _for_permission(policy.access.permission)
+
+
+def guests(policy: policy_pb2.Policy | None) -> Callable[[Caller], Caller]:
+    """Return what says whom a method takes the holder of a guest pass for; it raises GuestPassInsufficient."""
+    access = policy.access if policy else policy_pb2.Access()
+    if access.guest_pass:
+        return _themselves
+    return _nobody_known if access.public else _no_guest
+
+
+def _themselves(caller: Caller) -> Caller:
+    return caller
+
+
+def _nobody_known(caller: Caller) -> Caller:
+    return Caller(caller.viewer.shared(), caller.address)
+
+
+def _no_guest(_caller: Caller) -> Caller:
+    raise GuestPassInsufficient
+
+
+def for_staff(policy: policy_pb2.Policy | None) -> bool:
+    """Tell whether a policy's access rule keeps a method to staff."""
+    if policy is None:
+        return False
+    if policy.access.WhichOneof("rule") == "permission":
+        return is_for_staff(policy.access.permission)
+    return Role(policy.access.role).is_staff
 
 
 def _open(_viewer: Viewer) -> None:

@@ -9,12 +9,24 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 
 from ani.options.v1 import policy_pb2
-from domain.kernel import Role
+from domain.kernel import Role, Viewer
+from server.pipeline.plan import plan
+from server.pipeline.viewer import Caller
 from server.wiring import SERVICES
 from tests.pipeline.conftest import Probe, Token
 from tests.serving import Served, refusal
 
 METHODS = [method for service in SERVICES for method in service.methods]
+FOR_GUESTS = {
+    "accounts.v1.SessionService.SignOut",
+    "media.v1.MediaService.StartStream",
+    "media.v1.MediaService.SendHeartbeat",
+    "media.v1.MediaService.StopStream",
+    "media.v1.MediaService.GetManifest",
+    "media.v1.PlayerSettingsService.GetPlayerSettings",
+    "media.v1.PlayerSettingsService.UpdatePlayerSettings",
+    "media.v1.UploadService.GetPlaybackFile",
+}
 
 
 def _needed(method: MethodDescriptor) -> Role:
@@ -82,3 +94,45 @@ class TestAccess:
             refused = await refusal(call(b"", metadata=token(role) if role else ()))
 
             assert refused.code is (grpc.StatusCode.PERMISSION_DENIED if role else grpc.StatusCode.UNAUTHENTICATED)
+
+
+class TestGuestPass:
+    """A guest pass lets a guest watch: where the contract does not name it, it counts for nothing."""
+
+    async def test_is_good_where_the_contract_names_it(self, probe: Probe, token: Token) -> None:
+        await probe("ForGuests", metadata=token(guest=True, profile="the-pass", maturity=16))
+
+        ((_, _, call),) = probe.asked
+        assert (call.viewer.guest_pass, call.viewer.profile_id, call.viewer.maturity) == (True, "the-pass", 16)
+
+    async def test_leaves_its_holder_unknown_to_public_methods(self, probe: Probe, token: Token) -> None:
+        await probe("Read", metadata=token(guest=True, sid="a session", profile="the-pass", maturity=16))
+
+        ((_, _, call),) = probe.asked
+        assert Viewer(maturity=16) == call.viewer
+
+    @pytest.mark.parametrize("role", set(Role) - {Role.GUEST}, ids=_name)
+    async def test_is_not_enough_elsewhere_whatever_else_its_token_says(self, probe: Probe, token: Token, role: Role) -> None:
+        for method in ("ForMembers", "ForHolders", "ForAdmins", "Undeclared"):
+            refused = await refusal(probe(method, metadata=token(role, guest=True, permissions=["probes.use"])))
+
+            assert (grpc.StatusCode.PERMISSION_DENIED, "GUEST_PASS_INSUFFICIENT") == (refused.code, refused.reason)
+        assert [] == probe.asked
+
+    def test_is_good_for_watching_alone(self) -> None:
+        named = {method.full_name for method in METHODS if method.GetOptions().Extensions[policy_pb2.policy].access.guest_pass}
+
+        assert FOR_GUESTS == {name.removeprefix("ani.") for name in named}
+
+    @pytest.mark.parametrize("method", [m for m in METHODS if m.full_name.removeprefix("ani.") not in FOR_GUESTS], ids=_name)
+    async def test_opens_no_other_method_of_all(self, served: Served, token: Token, method: MethodDescriptor) -> None:
+        """Generated from the contract, with a token that says the most."""
+        if method.GetOptions().Extensions[policy_pb2.policy].access.public:
+            caller = Caller(Viewer(account_id="a", role=Role.ADMIN, session_id="s", profile_id="p", guest_pass=True), "192.0.2.1")
+            assert plan(method).guest(caller).viewer.shared() == plan(method).guest(caller).viewer
+            assert "192.0.2.1" == plan(method).guest(caller).key
+            return
+        call: Any = served.channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
+        refused = await refusal(call(b"", metadata=token(Role.ADMIN, guest=True)))
+
+        assert (grpc.StatusCode.PERMISSION_DENIED, "GUEST_PASS_INSUFFICIENT") == (refused.code, refused.reason)
