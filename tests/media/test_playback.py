@@ -11,6 +11,7 @@ import pytest
 
 from adapters.postgres import Database
 from adapters.postgres.media.playback import PostgresPlayback
+from domain.accounts.profiles import ProfileDeleted
 from domain.catalog.episodes import EpisodeState
 from domain.kernel import Viewer, new_id
 from domain.media.choosing import Device, NothingPlayable
@@ -18,6 +19,7 @@ from domain.media.playback import (
     Beat,
     EpisodeNotPlayable,
     Limits,
+    OutsideAllowedHours,
     Playback,
     Started,
     StreamNotFound,
@@ -26,6 +28,7 @@ from domain.media.playback import (
 from domain.media.signing import GrantExpired, GrantInvalid, GrantOfAnother, Signer
 from domain.media.sources import Protection, SourceKind, VideoSource
 from domain.visibility import Publication
+from server.media import playback_tasks
 from tests.builders import NOON, a_viewer
 from tests.conftest import StillClock
 from tests.media.conftest import event_names
@@ -273,3 +276,50 @@ class TestGetManifest:
 
         with pytest.raises(StreamNotFound):
             await playback.get_manifest(grant_of(begun.url), device_id=DEVICE, viewer=ME, at=clock())
+
+
+class TestProfiles:
+    """Limits of profiles, where something is played."""
+
+    async def test_play_nothing_outside_of_their_hours(self, playback: Playback, source: VideoSource, clock: StillClock) -> None:
+        begun, asleep = await started(playback, source, clock), replace(ME, asleep=True)
+
+        with pytest.raises(OutsideAllowedHours):
+            await started(playback, source, clock, viewer=asleep)
+        with pytest.raises(OutsideAllowedHours):
+            await playback.send_heartbeat(begun.stream.stream_id, DEVICE, 1.0, viewer=asleep, at=clock())
+        with pytest.raises(OutsideAllowedHours):
+            await playback.get_manifest(grant_of(begun.url), device_id=DEVICE, viewer=asleep, at=clock())
+
+    async def test_are_told_of_hours_only_where_they_would_play_else(
+        self, playback: Playback, source: VideoSource, clock: StillClock
+    ) -> None:
+        with pytest.raises(EpisodeNotPlayable):
+            await started(playback, source, clock, viewer=replace(ME, asleep=True, maturity=0))
+
+    async def test_play_what_they_were_granted_as_long_as_they_are(
+        self, playback: Playback, database: Database, clock: StillClock
+    ) -> None:
+        episode = await kept_episode(database, age_rating=18)
+        source = await kept_source(database, episode_id=episode.episode_id)
+        child = replace(ME, maturity=12)
+        granted = replace(child, granted=frozenset({episode.release_id}))
+        begun = await started(playback, source, clock, viewer=granted)
+
+        assert await playback.get_manifest(grant_of(begun.url), device_id=DEVICE, viewer=granted, at=clock())
+        for viewer in (child, replace(child, granted=frozenset({new_id(at=NOON)}))):
+            with pytest.raises(EpisodeNotPlayable):
+                await playback.get_manifest(grant_of(begun.url), device_id=DEVICE, viewer=viewer, at=clock())
+
+    async def test_leave_nothing_of_what_they_played(
+        self, playback: Playback, database: Database, source: VideoSource, clock: StillClock
+    ) -> None:
+        one, other = (replace(ME, profile_id=name) for name in ("one", "other"))
+        for viewer in (one, other):
+            begun = await started(playback, source, clock, viewer=viewer)
+            await playback.send_heartbeat(begun.stream.stream_id, DEVICE, 61.5, viewer=viewer, at=clock())
+        (reaction,) = playback_tasks.reactions(database.begins(PostgresPlayback))
+        await reaction.act(ProfileDeleted(time=NOON, account_id=ME.account_id, profile_id="one"), "event")
+
+        assert 0.0 == (await started(playback, source, clock, viewer=one)).position
+        assert 61.5 == (await started(playback, source, clock, viewer=other)).position
