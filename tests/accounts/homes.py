@@ -73,6 +73,23 @@ class Home:
             assert await catalog.add_release(release)
         return release
 
+    async def poster(self, release: Release) -> str:
+        """Attach a poster to a release, and return its id."""
+        file_id = new_id(at=NOON)
+        async with self.database.begins(bare)() as connection:
+            await connection.execute(
+                """
+                INSERT INTO media.files (
+                    file_id, kind, content_type, size, sha256, width, height, language, key, upload_digest, account_id, create_time
+                ) VALUES ($1, 1, 'image/webp', 1, '', 1, 1, '', $1::uuid::text, '', '', $2)
+                """,
+                file_id,
+                NOON,
+            )
+            attach = "INSERT INTO media.attachments (owner_kind, owner_id, file_id, position) VALUES (1, $1, $2, 0)"
+            await connection.execute(attach, release.release_id, file_id)
+        return file_id
+
     async def ask(self, release: Release, by: Viewer, *, title_request_id: str = "", note: str = "") -> TitleRequest:
         return await self.requests.request_title(
             release.release_id, note, title_request_id=title_request_id or new_id(at=NOON), viewer=by, at=NOON

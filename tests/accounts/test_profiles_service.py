@@ -112,9 +112,16 @@ class TestCreateProfile:
             await home.profiles.create_profile(wanted, "", viewer=home.viewer(kid, await home.session(kid)), at=NOON)
         assert wanted.name == (await home.profiles.create_profile(wanted, "", viewer=home.viewer(kid, proven), at=NOON)).name
 
-    async def test_refuses_images_that_the_viewer_may_not_see(self, home: Home) -> None:
-        with pytest.raises(AvatarFileUnknown):
-            await home.add("Yui", avatar_file_id=new_id(at=NOON))
+    async def test_takes_an_image_that_the_viewer_may_see(self, home: Home) -> None:
+        release, kid = await home.release(age_rating=18), await home.kid()
+        poster = await home.poster(release)
+
+        assert poster == (await home.add("Grown", avatar_file_id=poster)).avatar_file_id
+        for file, by in ((new_id(at=NOON), home.viewer()), (poster, home.viewer(kid))):
+            with pytest.raises(AvatarFileUnknown):
+                await home.update(kid, {"avatar_file_id": file}, by=by)
+        granted = home.viewer(kid, granted=frozenset({release.release_id}))
+        assert poster == (await home.update(kid, {"avatar_file_id": poster}, by=granted)).avatar_file_id
 
 
 class TestUpdateProfile:
