@@ -66,6 +66,8 @@ class Kind(Generic[T]):
 
     # Tells whether somebody who is no editor may see an item; nobody may unless a kind says so.
     shown: Callable[[T, Viewer], bool] = _hidden
+    # The fields that those may decide who are no editors, but entrusted with an item, such as a team that is credited for it.
+    entrusted: frozenset[str] = frozenset()
     # Names the kind and id of the item that this one is a part of, whose own rule then holds as well.
     part_of: Callable[[T], tuple[str, str] | None] = _whole
 

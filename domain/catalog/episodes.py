@@ -164,6 +164,7 @@ EPISODE = Kind(
     events=_events,
     settled=_settled,
     shown=everyone,
+    entrusted=frozenset({"titles", "synopsis"}),
     part_of=lambda episode: ("release", episode.release_id),
 )
 

@@ -62,6 +62,8 @@ def _plain(release: Release) -> Release:
     return replace(release, genres=genres, tags=tags)
 
 
+# What a release says; whether, where and to whom it is shown, and who is credited for it, is left to editors.
+ENTRUSTED = frozenset({"titles", "synonyms", "synopsis", "genres", "tags", "theme_songs", "in_production"})
 RELEASE = Kind(
     name="release",
     of=Release,
@@ -71,6 +73,7 @@ RELEASE = Kind(
     settled=_dated,
     normal=_plain,
     shown=lambda release, viewer: sight(release.terms, viewer) is Sight.VISIBLE,
+    entrusted=ENTRUSTED,
 )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from domain.catalog.importing import CAUTIOUS_AGE, Facts
-from domain.catalog.model import ExternalId, Genre, Kind, Release, Status, Tag, Title
+from domain.catalog.model import Credit, ExternalId, Genre, Kind, Release, Status, Tag, Title
 from domain.kernel import new_id
 from domain.visibility import Publication
 
@@ -116,8 +116,9 @@ def merged(release: Release, facts: Facts, before: Facts | None, groups: Groups)
     names = {title.text for title in changes["titles"]}
     synonyms = _set(release.synonyms, facts.synonyms + facts.titles, old.synonyms + old.titles)
     changes["synonyms"] = tuple(one for one in synonyms if one.text not in names)[:MOST_SYNONYMS]
-    for name, most in {"studios": MOST_STUDIOS, "credits": MOST_CREDITS, "blocked_countries": 250}.items():
+    for name, most in {"studios": MOST_STUDIOS, "blocked_countries": 250}.items():
         changes[name] = _set(getattr(release, name), getattr(facts, name), getattr(old, name))[:most]
+    changes["credits"] = _set(release.credits, facts.credits, old.credits, key=_credited)[:MOST_CREDITS]
     changes["external_ids"] = _set(release.external_ids, facts.external_ids, old.external_ids, key=_provider)[:MOST_IDS]
     changes["genres"] = _carried(release.genres, facts.genres, old.genres, groups.genres, Genre)[:MOST_GENRES]
     changes["tags"] = _carried(release.tags, facts.tags, old.tags, groups.tags, Tag)[:MOST_TAGS]
@@ -176,6 +177,11 @@ def _in_order(titles: tuple[Title, ...]) -> tuple[Title, ...]:
 
 def _language(title: Title) -> str:
     return title.language
+
+
+def _credited(one: Credit) -> tuple[int, str]:
+    """Return what a source knows of a credit: which team of ours that is, it cannot tell."""
+    return one.role, one.name
 
 
 def _provider(one: ExternalId) -> int:

@@ -85,6 +85,8 @@ class Credit:
 
     role: Role
     name: str
+    # The team that it is, if it is known here.
+    team_id: str = ""
 
 
 class Provider(IntEnum):

@@ -276,5 +276,6 @@ SCHEDULE_ENTRY = Kind(
     events=_events,
     settled=_settled,
     shown=everyone,
+    entrusted=frozenset({"planned_air_time", "precision", "time_zone", "note"}),
     part_of=lambda entry: ("release", entry.release_id),
 )

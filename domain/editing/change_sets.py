@@ -35,6 +35,7 @@ from domain.editing.service import Editing
 from domain.items import Kind
 from domain.kernel import Begin, Page, Refusal, Role, Unavailable, Viewer
 from domain.paging import page_place, page_token
+from domain.permissions import Permission, demand, holds
 
 
 class ChangeSets:
@@ -62,16 +63,25 @@ class ChangeSets:
     async def get_change_set(self, change_set_id: str, *, viewer: Viewer) -> ChangeSet:
         """Raises ChangeSetNotFound."""
         async with self._read() as store:
-            found = await store.change_set(change_set_id)
-        return _readable(found, change_set_id, viewer)
+            return await self._shown(store, await store.change_set(change_set_id), change_set_id, viewer)
 
-    async def list_change_sets(self, page: Page, *, state: State | None, mine: bool, viewer: Viewer) -> tuple[list[ChangeSet], str]:
-        """Return change sets, those changed last first: an editor's own or all, anyone else's own. Raises PageTokenInvalid."""
+    async def list_change_sets(
+        self, page: Page, *, state: State | None, mine: bool, reviewable: bool = False, viewer: Viewer
+    ) -> tuple[list[ChangeSet], str]:
+        """Return change sets, those changed last first: an editor's own or all, anyone else's own. Raises PageTokenInvalid.
+
+        Those that are reviewable are of others, and wait for the viewer's decision.
+        """
         author = viewer.account_id if mine or viewer.role < Role.EDITOR else None
-        binding = repr(("change_sets", state, author))
+        binding = repr(("reviewable", viewer.account_id) if reviewable else ("change_sets", state, author))
         after = page_place(page.token, binding=binding)
         async with self._read() as store:
-            found = await store.change_sets(state=state, author_id=author, after=after, limit=page.size + 1)
+            if reviewable:
+                demand(viewer, Permission.REVIEWS_JOIN)
+                fields = None if holds(viewer, Permission.REVIEWS_DECIDE) else self._editing.entrusted
+                found = await store.reviewable_change_sets(viewer.account_id, fields=fields, after=after, limit=page.size + 1)
+            else:
+                found = await store.change_sets(state=state, author_id=author, after=after, limit=page.size + 1)
         if len(found) <= page.size:
             return found, ""
         last = found[page.size - 1]
@@ -96,7 +106,7 @@ class ChangeSets:
     async def preview_change_set(self, change_set_id: str, *, viewer: Viewer, at: datetime) -> list[Outcome]:
         """Make all edits, look at what they do, and keep nothing. Raises whatever publishing would raise."""
         async with self._begin(rehearse=True) as store:
-            change_set = await self._to_change(store, change_set_id, viewer)
+            change_set = await self._shown(store, await store.change_set_to_change(change_set_id), change_set_id, viewer)
             # What could be seen when it was written down may be hidden by now.
             await self._check_seen(store, change_set, viewer)
             return await self._make_all(store, change_set, at=at)
@@ -117,9 +127,7 @@ class ChangeSets:
     async def take_change_set(self, change_set_id: str, *, viewer: Viewer, at: datetime) -> ChangeSet:
         """Begin the review of a proposal, so that no other editor does. Raises ChangeSetNotReady and OwnProposal."""
         async with self._begin() as store:
-            before = await self._to_change(store, change_set_id, viewer)
-            if before.author_id == viewer.account_id:
-                raise OwnProposal
+            before = await self._to_review(store, change_set_id, viewer)
             if before.state is State.TAKEN and before.reviewer_id == viewer.account_id:
                 return before
             after = before.stepped(State.TAKEN, at=at, reviewer_id=viewer.account_id)
@@ -129,7 +137,7 @@ class ChangeSets:
     async def accept_change_set(self, change_set_id: str, *, viewer: Viewer, at: datetime) -> tuple[ChangeSet, list[Outcome]]:
         """Publish a proposal that the viewer has taken. Raises ChangeSetNotReady, TakenByAnother and what its edits raise."""
         async with self._begin() as store:
-            before = await self._to_change(store, change_set_id, viewer)
+            before = await self._to_review(store, change_set_id, viewer)
             if before.state is State.PUBLISHED and before.reviewer_id == viewer.account_id:
                 return before, []
             if before.state is not State.TAKEN:
@@ -140,7 +148,7 @@ class ChangeSets:
     async def reject_change_set(self, change_set_id: str, reason: str, *, viewer: Viewer, at: datetime) -> ChangeSet:
         """Turn a proposal down. Raises ChangeSetNotReady and TakenByAnother."""
         async with self._begin() as store:
-            before = await self._to_change(store, change_set_id, viewer)
+            before = await self._to_review(store, change_set_id, viewer)
             if (before.state, before.reviewer_id, before.reason) == (State.REJECTED, viewer.account_id, reason):
                 return before
             after = before.stepped(State.REJECTED, at=at, reviewer_id=viewer.account_id, reason=reason)
@@ -212,6 +220,24 @@ class ChangeSets:
 
     async def _to_change(self, store: EditingStore, change_set_id: str, viewer: Viewer) -> ChangeSet:
         return _readable(await store.change_set_to_change(change_set_id), change_set_id, viewer)
+
+    async def _to_review(self, store: EditingStore, change_set_id: str, viewer: Viewer) -> ChangeSet:
+        """Return a change set of another to decide on. Raises ChangeSetNotFound and OwnProposal."""
+        found = await self._shown(store, await store.change_set_to_change(change_set_id), change_set_id, viewer)
+        if found.author_id == viewer.account_id:
+            raise OwnProposal
+        return found
+
+    async def _shown(self, store: EditingStore, found: ChangeSet | None, change_set_id: str, viewer: Viewer) -> ChangeSet:
+        """Raises ChangeSetNotFound unless it is the viewer's to read, or to decide on."""
+        if found is None or found.readable_by(viewer):
+            return _readable(found, change_set_id, viewer)
+        in_review = found.state in {State.SUBMITTED, State.TAKEN} or found.reviewer_id == viewer.account_id
+        if not in_review or not holds(viewer, Permission.REVIEWS_JOIN):
+            raise ChangeSetNotFound(change_set_id=change_set_id)
+        if not await store.is_entrusted(change_set_id, viewer.account_id, self._editing.entrusted):
+            raise ChangeSetNotFound(change_set_id=change_set_id)
+        return found
 
     async def _created_before(self, store: EditingStore, draft: ChangeSet) -> ChangeSet:
         found = await store.change_set(draft.change_set_id)

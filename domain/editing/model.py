@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from domain.kernel import Conflict, Event, Exhausted, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Role, Viewer
+from domain.permissions import Permission, holds
 
 UNDELETE_WITHIN = timedelta(days=30)
 MOST_OPEN_SETS = 20
@@ -140,7 +141,11 @@ class ChangeSet:
         return replace(self, state=state, version=self.version + 1, update_time=at, **changes)
 
     def readable_by(self, viewer: Viewer) -> bool:
-        return viewer.role >= Role.EDITOR or (bool(viewer.account_id) and viewer.account_id == self.author_id)
+        return (
+            viewer.role >= Role.EDITOR
+            or holds(viewer, Permission.REVIEWS_DECIDE)
+            or (bool(viewer.account_id) and viewer.account_id == self.author_id)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -60,6 +60,20 @@ class EditingStore(Protocol):
         self, *, state: State | None, author_id: str | None, after: tuple[datetime, str] | None, limit: int
     ) -> list[ChangeSet]:
         """Return change sets, those changed last first, from a place on."""
+
+    async def is_entrusted(self, change_set_id: str, account_id: str, fields: Mapping[str, Sequence[str]]) -> bool:
+        """Tell whether all edits of a change set change such fields alone, by kind, of items that the account is entrusted with.
+
+        It is by a team that is credited for the item, or for what that is a part of, and in which its role lets it review.
+        """
+
+    async def reviewable_change_sets(
+        self, account_id: str, *, fields: Mapping[str, Sequence[str]] | None, after: tuple[datetime, str] | None, limit: int
+    ) -> list[ChangeSet]:
+        """Return change sets of others that wait for this account's review, those changed last first, from a place on.
+
+        All of them without fields, else those that the account is entrusted with.
+        """
 
     async def open_change_sets(self, author_id: str) -> int:
         """Return how many open change sets an author has, and keep them from becoming more until the unit of work ends."""

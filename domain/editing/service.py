@@ -24,6 +24,11 @@ class Editing:
         self._begin = begin
         self._read = read
 
+    @property
+    def entrusted(self) -> dict[str, list[str]]:
+        """The fields of each kind that those may decide who are entrusted with an item."""
+        return {kind.name: sorted(kind.entrusted) for kind in self._kinds.values() if kind.entrusted}
+
     def kind(self, name: str) -> Kind[Any]:
         """Raises ItemKindUnknown."""
         if name not in self._kinds:

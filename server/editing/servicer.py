@@ -101,7 +101,9 @@ class ChangeSetServicer:
     async def ListChangeSets(self, request: sets_pb.ListChangeSetsRequest, call: Call) -> sets_pb.ListChangeSetsResponse:
         state = State(request.state) if request.state else None
         page = Page(request.page_size, request.page_token)
-        found, following = await self._change_sets.list_change_sets(page, state=state, mine=request.mine, viewer=call.viewer)
+        found, following = await self._change_sets.list_change_sets(
+            page, state=state, mine=request.mine, reviewable=request.reviewable, viewer=call.viewer
+        )
         return sets_pb.ListChangeSetsResponse(change_sets=map(change_set_to_pb, found), next_page_token=following)
 
     async def UpdateChangeSet(self, request: sets_pb.UpdateChangeSetRequest, call: Call) -> sets_pb.UpdateChangeSetResponse:

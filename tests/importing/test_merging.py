@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.catalog.importing import Facts
 from domain.catalog.merging import LONGEST_ALIAS, Groups, alias_candidates, made, merged, slug
-from domain.catalog.model import ExternalId, Genre, Kind, Provider, Title
+from domain.catalog.model import Credit, ExternalId, Genre, Kind, Provider, Role, Title
 from tests.builders import NOON, a_release
 
 NAMES = ("Action", "Drama", "Music", "Space")
@@ -52,6 +52,15 @@ class TestMerging:
         after = merged(edited, now, before, GROUPS)
         assert after.year == year or year in {None, before.year}
         assert after.synopsis == synopsis or synopsis in {"", before.synopsis}
+
+    def test_leaves_a_credit_that_an_editor_gave_to_a_team_of_ours(self) -> None:
+        told_now = Facts(key="1", credits=(Credit(Role.VOICING, "Kaze"), Credit(Role.VOICING, "Ame")))
+        known = Credit(Role.VOICING, "Kaze", "0191d7a0-0000-7000-8000-0000000000f1")
+        edited = a_release(credits=(known,))
+
+        for before in (None, replace(told_now, credits=told_now.credits[:1]), told_now):
+            after = merged(edited, told_now, before, GROUPS)
+            assert [known] == [credit for credit in after.credits if credit.name == "Kaze"]
 
     @given(told, told, st.sampled_from(NAMES))
     def test_leaves_the_genres_that_an_editor_gave_or_took(self, before: Facts, now: Facts, name: str) -> None:

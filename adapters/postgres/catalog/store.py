@@ -260,7 +260,7 @@ def _release(row: asyncpg.Record) -> Release:
         synonyms=tuple([Title(one["language"], one["text"]) for one in row["synonyms"]]),
         tags=tuple([Tag(tag_id, name) for tag_id, name in row["tags"]]),
         studios=tuple(row["studios"]),
-        credits=tuple([Credit(Role(one["role"]), one["name"]) for one in row["credits"]]),
+        credits=tuple([Credit(Role(one["role"]), one["name"], one.get("team_id", "")) for one in row["credits"]]),
         rating=row["rating"],
         popularity=row["popularity"],
         premiere_time=row["premiere_time"],

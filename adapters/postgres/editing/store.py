@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Integer, SmallInteger, Text, bindparam, func,
 from sqlalchemy.dialects.postgresql import insert
 
 from adapters.postgres import Connection, outbox
+from adapters.postgres.editing.entrusted import IS_ENTRUSTED, REVIEWABLE
 from adapters.postgres.editing.tables import change_sets, revisions
 from adapters.postgres.payload import plain, typed_fields
 from adapters.postgres.schema import Id, Moment
@@ -186,6 +187,18 @@ class PostgresEditing:
     async def open_change_sets(self, author_id: str) -> int:
         await ALONE.execute(self._connection, author_id=author_id)
         return int(await OPEN_SETS.fetchval(self._connection, author_id=author_id))
+
+    async def is_entrusted(self, change_set_id: str, account_id: str, fields: Mapping[str, Sequence[str]]) -> bool:
+        values = {"change_set_id": change_set_id, "account_id": account_id, "entrusted": fields}
+        return bool(await IS_ENTRUSTED.fetchval(self._connection, **values))
+
+    async def reviewable_change_sets(
+        self, account_id: str, *, fields: Mapping[str, Sequence[str]] | None, after: tuple[datetime, str] | None, limit: int
+    ) -> list[ChangeSet]:
+        time, change_set_id = after or (None, None)
+        values = {"after_time": time, "after_id": change_set_id, "entrusted": fields, "limit": limit}
+        rows = await REVIEWABLE.fetch(self._connection, author_id=account_id, account_id=account_id, **values)
+        return [self._change_set(row) for row in rows]
 
     async def due_change_sets(self, now: datetime) -> Sequence[str]:
         return [row["change_set_id"] for row in await DUE.fetch(self._connection, now=now)]
