@@ -177,8 +177,11 @@ class SettingUp:
         async with self._begin() as store:
             account = await locked(store, viewer.account_id)
             before = await store.second_factors(account.account_id)
-            totp = Totp(sealed_seed=self._seal.close(f"{account.account_id} {seed}"), last_step=step, create_time=at)
-            await store.save_totp(account.account_id, totp)
+            owned = f"{account.account_id} {seed}"
+            if before.totp is not None and self._seal.open(before.totp.sealed_seed) == owned:
+                # Its answer was lost, and the codes with it.
+                return await self._replace_codes(store, account, at=at)
+            await store.save_totp(account.account_id, Totp(sealed_seed=self._seal.close(owned), last_step=step, create_time=at))
             await tell(self._letters, store, account, "totp_added", at=at)
             return [] if before.codes_left else await self._replace_codes(store, account, at=at)
 

@@ -120,6 +120,20 @@ class TestSettingUp:
             assert "PROOF_TOO_OLD" == (await refusal(call)).reason
         assert (await desk.get()).second_factors.required
 
+    async def test_sent_again_brings_recovery_codes_again(self, desk: Desk, post: PostOffice) -> None:
+        """E4."""
+        begun = await desk.service.BeginTotp(pb.BeginTotpRequest(), metadata=desk.metadata)
+        request = pb.ConfirmTotpRequest(setup=begun.setup, code=shown(begun.secret, step_now()))
+        lost = await desk.service.ConfirmTotp(request, metadata=desk.metadata)
+        again = await desk.service.ConfirmTotp(request, metadata=desk.metadata)
+        asked = await desk.people.sign_in(MIO)
+        letters = [letter for letter in await post.letters(MIO) if letter.kind == "second_factor_changed"]
+
+        assert 1 == len(letters)
+        assert "ANSWER_WRONG" == (await refusal(desk.people.answer(asked, RECOVERY, lost.recovery_codes[0]))).reason
+        assert "ANSWER_WRONG" == (await refusal(desk.people.answer(asked, TOTP, request.code))).reason
+        assert (await desk.people.answer(asked, RECOVERY, again.recovery_codes[0])).HasField("tokens")
+
     async def test_is_told_to_the_owner(self, desk: Desk, post: PostOffice) -> None:
         await desk.set_up()
         await desk.service.DeleteTotp(pb.DeleteTotpRequest(), metadata=desk.metadata)
