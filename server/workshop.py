@@ -17,6 +17,7 @@ from adapters.envelopes import SealedEnvelopes
 from adapters.images import ChildImages
 from adapters.mail import mail_at
 from adapters.postgres import Database
+from adapters.postgres.accounts.store import PostgresAccounts
 from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.items import ITEMS
 from adapters.postgres.editing.store import PostgresEditing
@@ -45,6 +46,7 @@ from domain.operations.model import Operation, State
 from domain.operations.ports import Job as OperationJob
 from domain.operations.runner import Runner
 from server import imports
+from server.accounts import tasks as accounts_tasks
 from server.catalog import tasks as catalog
 from server.catalog.import_jobs import KIND
 from server.events.deliveries import Deliveries, Reaction
@@ -148,6 +150,7 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
         *upload_tasks.jobs(uploads, _now),
         *promo_tasks.jobs(_promos(settings, database), _now),
         playback_tasks.job(database.begins(PostgresPlayback)),
+        accounts_tasks.pruning(database.begins(PostgresAccounts)),
     ]
     operations = imports.jobs(database, kodik_url=settings.kodik_url, kodik_token=settings.kodik_token)
     return Work(reactions, [*jobs, *_importing(settings, database)], operations)
