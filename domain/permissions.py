@@ -16,10 +16,20 @@ class Permission(StrEnum):
     TEAMS_FOUND = "teams.found"
     # To review the proposed edits of others: those that one is entrusted with, for instance by a team.
     REVIEWS_JOIN = "reviews.join"
+    # To look at long work that one has begun, and to cancel it.
+    OPERATIONS_FOLLOW = "operations.follow"
     # To rename or disband whatever team.
     TEAMS_MODERATE = "teams.moderate"
     # To review all proposed edits.
     REVIEWS_DECIDE = "reviews.decide"
+    # To fill the catalog from elsewhere.
+    CATALOG_IMPORT = "catalog.import"
+    # To look at others' accounts; to ban them and end their sessions; to give them another role.
+    ACCOUNTS_READ = "accounts.read"
+    ACCOUNTS_MODERATE = "accounts.moderate"
+    ACCOUNTS_PROMOTE = "accounts.promote"
+    # To read what staff did.
+    AUDIT_READ = "audit.read"
 
 
 class PermissionMissing(PermissionDenied):
@@ -29,13 +39,19 @@ class PermissionMissing(PermissionDenied):
 
 
 _GUEST: frozenset[str] = frozenset()
-_USER = _GUEST | {Permission.TEAMS_FOUND, Permission.REVIEWS_JOIN}
-_MODERATOR = _USER | {Permission.TEAMS_MODERATE}
-_EDITOR = _MODERATOR | {Permission.REVIEWS_DECIDE}
+_USER = _GUEST | {Permission.TEAMS_FOUND, Permission.REVIEWS_JOIN, Permission.OPERATIONS_FOLLOW}
+_MODERATOR = _USER | {Permission.TEAMS_MODERATE, Permission.ACCOUNTS_READ, Permission.ACCOUNTS_MODERATE}
+_EDITOR = _MODERATOR | {Permission.REVIEWS_DECIDE, Permission.CATALOG_IMPORT, Permission.ACCOUNTS_PROMOTE}
+_ADMIN = _EDITOR | {Permission.AUDIT_READ}
 # Each role has those of the ones before it.
 ROLE_PERMISSIONS: Mapping[Role, frozenset[str]] = MappingProxyType(
-    {Role.GUEST: _GUEST, Role.USER: _USER, Role.MODERATOR: _MODERATOR, Role.EDITOR: _EDITOR, Role.ADMIN: _EDITOR}
+    {Role.GUEST: _GUEST, Role.USER: _USER, Role.MODERATOR: _MODERATOR, Role.EDITOR: _EDITOR, Role.ADMIN: _ADMIN}
 )
+
+
+def is_for_staff(permission: str) -> bool:
+    """Tell whether only staff hold a permission."""
+    return permission not in _USER
 
 
 def holds(viewer: Viewer, permission: str) -> bool:

@@ -77,7 +77,7 @@ from domain.media.promos import Hosts, PromoEventsBusy, promo_kind
 from domain.media.promotion import Promos
 from domain.media.sources import Origins, video_source_kind
 from domain.media.uploads import Uploads
-from server import accounts_wiring, imports, proofs_wiring
+from server import accounts_wiring, imports, keys_wiring, proofs_wiring
 from server.batching import Batches
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.browsing_servicer import BrowsingServicer
@@ -136,6 +136,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         episode_admin_service_pb2,
         schedule_service_pb2,
         schedule_admin_service_pb2,
+        *keys_wiring.CONTRACTS,
         system_service_pb2,
         *accounts_wiring.CONTRACTS,
         *proofs_wiring.CONTRACTS,
@@ -193,6 +194,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
             **_uploads(settings, database, stack),
             **imports.servicers(settings, database, listener),
             **_player_settings(database),
+            **keys_wiring.servicers(settings, desk),
             **accounts_wiring.servicers(desk, factors=proofs.factors, introducers=proofs.introducers),
             **proofs.servicers,
             "SystemService": SystemServicer(health, database.schema_revision),

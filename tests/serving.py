@@ -15,7 +15,9 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from ani.accounts.v1 import (
+    accounts_admin_service_pb2_grpc,
     accounts_service_pb2_grpc,
+    api_keys_service_pb2_grpc,
     own_account_service_pb2_grpc,
     profiles_service_pb2_grpc,
     session_service_pb2_grpc,
@@ -72,6 +74,14 @@ class Served:
     @property
     def profiles(self) -> profiles_service_pb2_grpc.ProfilesServiceAsyncStub:
         return profiles_service_pb2_grpc.ProfilesServiceStub(self.channel)
+
+    @property
+    def accounts_admin(self) -> accounts_admin_service_pb2_grpc.AccountsAdminServiceAsyncStub:
+        return accounts_admin_service_pb2_grpc.AccountsAdminServiceStub(self.channel)
+
+    @property
+    def api_keys(self) -> api_keys_service_pb2_grpc.ApiKeysServiceAsyncStub:
+        return api_keys_service_pb2_grpc.ApiKeysServiceStub(self.channel)
 
     @property
     def sessions(self) -> session_service_pb2_grpc.SessionServiceAsyncStub:

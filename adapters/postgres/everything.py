@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapters.postgres import platform
+from adapters.postgres.accounts import key_tables  # noqa: F401 - its table joins the others
 from adapters.postgres.accounts import profile_tables  # noqa: F401 - its tables join the others
 from adapters.postgres.accounts import proof_tables  # noqa: F401 - its tables join the others
 from adapters.postgres.accounts import tables as accounts

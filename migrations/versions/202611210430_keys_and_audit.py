@@ -65,8 +65,10 @@ STATEMENTS: tuple[str, ...] = (
     """,
     "CREATE UNIQUE INDEX api_keys_key_hash_idx ON accounts.api_keys (key_hash)",
     "CREATE INDEX api_keys_account_id_idx ON accounts.api_keys (account_id, create_time)",
+    "CREATE INDEX accounts_create_time_idx ON accounts.accounts (create_time, account_id)",
 )
 REVERSED: tuple[str, ...] = (
+    "DROP INDEX accounts.accounts_create_time_idx",
     "DROP TABLE accounts.api_keys",
     "DROP TRIGGER keep_whole_audit_log ON platform.audit_log",
     "DROP TRIGGER keep_audit_log ON platform.audit_log",

@@ -22,6 +22,7 @@ COMPOSITION_ROOTS = {
     "server.stack.embedded",
     "server.commands",
     "server.audit_command",
+    "server.keys_wiring",
     "server.accounts_command",
     "server.imports",
     "server.doctor",

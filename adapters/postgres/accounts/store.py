@@ -159,16 +159,16 @@ class PostgresAccounts:
         self.connection = connection
 
     async def account(self, account_id: str) -> Account | None:
-        return _account(await _BY_ID.fetchrow(self.connection, account_id=account_id))
+        return account_from_row(await _BY_ID.fetchrow(self.connection, account_id=account_id))
 
     async def account_to_change(self, account_id: str) -> Account | None:
-        return _account(await _TO_CHANGE.fetchrow(self.connection, account_id=account_id))
+        return account_from_row(await _TO_CHANGE.fetchrow(self.connection, account_id=account_id))
 
     async def account_by_email(self, key: str) -> Account | None:
-        return _account(await _BY_EMAIL.fetchrow(self.connection, key=key))
+        return account_from_row(await _BY_EMAIL.fetchrow(self.connection, key=key))
 
     async def account_by_name(self, key: str) -> Account | None:
-        return _account(await _BY_NAME.fetchrow(self.connection, key=key))
+        return account_from_row(await _BY_NAME.fetchrow(self.connection, key=key))
 
     async def add_account(self, account: Account) -> bool:
         return await _ADD_ACCOUNT.execute(self.connection, **_account_row(account)) == "INSERT 0 1"
@@ -288,7 +288,7 @@ def _account_row(account: Account) -> dict[str, Any]:
     }
 
 
-def _account(row: Any) -> Account | None:
+def account_from_row(row: Any) -> Account | None:
     if row is None:
         return None
     plain = ("account_id", "email", "name", "language", "email_verify_time", "password_hash", "password_time", "version")
@@ -314,7 +314,7 @@ def _session(row: Any, prefix: str = "") -> Session:
 
 
 def _both(row: Any) -> tuple[Session, Account] | None:
-    account = _account(row)
+    account = account_from_row(row)
     return (_session(row, "s_"), account) if account is not None else None
 
 

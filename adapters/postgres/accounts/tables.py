@@ -35,6 +35,7 @@ accounts = Table(
     Column("delete_time", Moment),
     Index("accounts_email_key_idx", "email_key", unique=True),
     Index("accounts_name_key_idx", "name_key", unique=True),
+    Index("accounts_create_time_idx", "create_time", "account_id"),
     Index("accounts_delete_time_idx", "delete_time", postgresql_where=text("delete_time IS NOT NULL")),
     schema=SCHEMA,
 )
