@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from jwt.types import Options
 
+from adapters.token_keys import TokenKeys
 from domain.kernel import Role, Unauthenticated, Viewer
 
 ALGORITHM = "EdDSA"
@@ -49,51 +46,6 @@ class Identity:
     token_id: str
     expires: float
     issued: float
-
-
-class TokenKeys:
-    """The keys of one folder: `<kid>.pem` are private ones, `<kid>.pub.pem` public ones; the last private one signs."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._public: dict[str, Ed25519PublicKey] = {}
-        self._private: dict[str, Ed25519PrivateKey] = {}
-        for path in sorted(folder.glob("*.pem")):
-            self._load(path)
-
-    @classmethod
-    def open(cls, folder: Path) -> TokenKeys:
-        """Read a folder, and put a first key into it when it has none."""
-        keys = cls(folder)
-        return keys if keys._public else cls(_create_key(folder))
-
-    def _load(self, path: Path) -> None:
-        kid = path.name.removesuffix(".pem").removesuffix(".pub")
-        if path.name.endswith(".pub.pem"):
-            public = serialization.load_pem_public_key(path.read_bytes())
-        else:
-            private = serialization.load_pem_private_key(path.read_bytes(), password=None)
-            if not isinstance(private, Ed25519PrivateKey):
-                raise TypeError(f"{path} is not an Ed25519 key")
-            self._private[kid] = private
-            public = private.public_key()
-        if not isinstance(public, Ed25519PublicKey):
-            raise TypeError(f"{path} is not an Ed25519 key")
-        self._public[kid] = public
-
-    @property
-    def kids(self) -> list[str]:
-        return sorted(self._public)
-
-    def public(self, kid: str) -> Ed25519PublicKey | None:
-        return self._public.get(kid)
-
-    def signing(self) -> tuple[str, Ed25519PrivateKey]:
-        """Return the newest private key. Raises LookupError when the folder has none."""
-        kid = max(self._private, default=None, key=lambda name: (len(name), name))  # 10 comes after 9
-        if kid is None:
-            raise LookupError(f"{self._folder} holds no private key")
-        return kid, self._private[kid]
 
 
 class TokenIssuer:
@@ -186,21 +138,3 @@ def _moment(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise TypeError
     return float(value)
-
-
-def _create_key(folder: Path) -> Path:
-    """Write a private key, readable by its owner alone. Two starts at once both end with the key of the first."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    fresh = folder / f".{secrets.token_hex(4)}"
-    fresh.touch(mode=0o600)
-    fresh.write_bytes(pem)
-    try:
-        os.link(fresh, folder / "1.pem")
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-    return folder

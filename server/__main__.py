@@ -12,6 +12,7 @@ from typing import NoReturn
 from server.settings import Settings, SettingsRefused
 
 LONGEST_TOKEN_HOURS = 24 * 366
+LONGEST_DELAY_MINUTES = 60 * 24 * 30
 ROLES = ("user", "moderator", "editor", "admin")
 
 FILE_SOURCES = ("bangumi", "mal-genres", "offline-database", "relations")
@@ -60,6 +61,14 @@ TOKEN = """\
 Prints an access token signed with the private key in ANI_TOKEN_KEYS (keys/ in ANI_DATA; made if there is none).
 
   curl -H "authorization: Bearer $(ani token --role editor)" ...
+"""
+KEYS = """\
+Access tokens are signed with the newest key in ANI_TOKEN_KEYS (keys/ in ANI_DATA) whose time has come, and verified with all of
+them. Servers notice by themselves what is added to the folder and removed from it.
+
+  ani keys list       the keys, and what each is for
+  ani keys rotate     add a key, which signs in ten minutes: by then it is known everywhere
+  ani keys prune      remove private keys that were succeeded, and public ones whose tokens have all expired
 """
 DOCTOR = """\
 Checks settings, folders, ports, programs, keys, database, Valkey and jobs, and says how to mend what is wrong. Ends
@@ -140,12 +149,23 @@ def hours(text: str) -> float:
     return number
 
 
+def minutes(text: str) -> float:
+    """Read how long something waits."""
+    number = float(text)
+    if not 0 <= number <= LONGEST_DELAY_MINUTES:
+        raise argparse.ArgumentTypeError(f"from 0 to {LONGEST_DELAY_MINUTES} minutes")
+    return number
+
+
 def add_looking_after(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the commands that end by themselves."""
     added = command("token", token, "print an access token", TOKEN)
     added.add_argument("--role", choices=ROLES, default="user", help="what the holder may do (default: user)")
     added.add_argument("--account", metavar="ID", help="whom the token is for (default: a new id)")
     added.add_argument("--hours", type=hours, default=12.0, help="how long it is good for (default: 12)")
+    added = command("keys", keys, "show the keys of access tokens, and turn them over", KEYS)
+    added.add_argument("action", choices=("list", "rotate", "prune"), nargs="?", default="list", help="what to do (default: list)")
+    added.add_argument("--delay", metavar="MINUTES", type=minutes, help="when a new key begins to sign (default: in 10 minutes)")
     command("doctor", doctor, "find out what is wrong, and how to mend it", DOCTOR)
     added = command("events", events, "look at events that could not be delivered, and replay them", EVENTS)
     added.add_argument("action", choices=("list", "show", "replay"), nargs="?", default="list", help="what to do (default: list)")
@@ -219,6 +239,14 @@ def token(arguments: argparse.Namespace) -> int:
     return token(settings(), role=arguments.role, account=arguments.account, hours=arguments.hours)
 
 
+def keys(arguments: argparse.Namespace) -> int:
+    from server.commands.keys import run
+
+    if arguments.delay is not None and arguments.action != "rotate":
+        refuse("--delay is for `ani keys rotate`")
+    return run(settings(), arguments.action, delay=arguments.delay)
+
+
 def events(arguments: argparse.Namespace) -> int:
     from server.commands import events
 
@@ -228,14 +256,14 @@ def events(arguments: argparse.Namespace) -> int:
 
 
 def accounts(arguments: argparse.Namespace) -> int:
-    from server.accounts_command import create_admin
+    from server.commands.accounts import create_admin
 
     return create_admin(settings(), arguments.email, name=arguments.name, password_env=arguments.password_env)
 
 
 def audit(arguments: argparse.Namespace) -> int:
     from domain.audit import Filter, Head
-    from server.audit_command import show, verify
+    from server.commands.audit import show, verify
 
     if arguments.action == "show":
         wanted = Filter(account_id=arguments.account, method=arguments.method, request_id=arguments.request)
@@ -248,7 +276,7 @@ def audit(arguments: argparse.Namespace) -> int:
 
 
 def doctor(_: argparse.Namespace) -> int:
-    from server.doctor import examine
+    from server.commands.doctor import examine
 
     return examine(settings())
 

@@ -18,6 +18,7 @@ from adapters.importers.files import ImportFile
 from adapters.importers.kodik import Kodik, KodikSource
 from adapters.importers.sources import FILES
 from adapters.postgres import Database
+from adapters.postgres.catalog.demo import plant
 from adapters.postgres.catalog.importing import PostgresImports
 from adapters.postgres.catalog.redirects import PostgresRedirects, Replaced
 from adapters.postgres.listen import Bell, Listener
@@ -29,6 +30,7 @@ from domain.operations.model import Operation, State
 from domain.operations.ports import Job
 from domain.operations.runner import STALE, Runner
 from domain.operations.service import Operations
+from server.catalog.demo import demo
 from server.catalog.import_jobs import KIND, RELATIONS, ImportJob, RelationsJob, Source
 from server.settings import Settings
 from server.stack import embedded
@@ -209,3 +211,13 @@ async def _connected(settings: Settings) -> AsyncIterator[Database]:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+async def plant_demo(settings: Settings) -> int:
+    """Put the demo catalog into a database that has no release; return how many were put there."""
+    database = await Database.connect(settings.database_url, size=1, application="ani-demo", patience=30)
+    try:
+        async with database.begins(lambda connection: connection)() as connection:
+            return await plant(connection, demo(at=datetime.now(UTC)))
+    finally:
+        await database.close()

@@ -15,8 +15,10 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from server import telemetry, wiring
+from server import telemetry
 from server.settings import Settings
+from server.wiring.application import Application
+from server.wiring.application import application as wired
 
 log = logging.getLogger("ani.serve")
 
@@ -67,7 +69,7 @@ def run(settings: Settings, *, address: str, index: int = 0) -> int:
 async def _serve(settings: Settings, address: str, process: str) -> int:
     stopping: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _on_signals(stopping, {signal.SIGTERM: settings.drain_seconds, signal.SIGINT: 0})
-    async with wiring.application(settings, process=process) as application:
+    async with wired(settings, process=process) as application:
         server = await start(application, address)
         # What start-up made stays for good: collections need not go through it again and again while calls wait.
         gc.collect()
@@ -92,7 +94,7 @@ def _on_signals(stopping: asyncio.Future[int], seconds: Mapping[signal.Signals, 
         stopping.get_loop().add_signal_handler(number, stop, number)
 
 
-async def start(application: wiring.Application, address: str) -> grpc.aio.Server:
+async def start(application: Application, address: str) -> grpc.aio.Server:
     """Start a server that answers for an application. Raises OSError when the address is taken."""
     server = grpc.aio.server(options=OPTIONS)
     generic: Any = Generic(server)
@@ -110,7 +112,7 @@ async def start(application: wiring.Application, address: str) -> grpc.aio.Serve
     return server
 
 
-async def drain(application: wiring.Application, server: grpc.aio.Server, *, seconds: float) -> None:
+async def drain(application: Application, server: grpc.aio.Server, *, seconds: float) -> None:
     """Stop without failing a call: say so, wait until it is heard, end streams in words, finish what is at work."""
     await application.health.drain()
     await asyncio.sleep(seconds)

@@ -57,6 +57,7 @@ from server.mail import tasks as mail_tasks
 from server.mail.letters import Writer
 from server.media import playback_tasks, promo_tasks, upload_tasks
 from server.settings import Settings
+from server.wiring import devices
 
 log = logging.getLogger("ani.worker")
 
@@ -151,6 +152,7 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
         *promo_tasks.jobs(_promos(settings, database), _now),
         playback_tasks.job(database.begins(PostgresPlayback)),
         accounts_tasks.pruning(database.begins(PostgresAccounts)),
+        *devices.jobs(database, _now),
     ]
     operations = imports.jobs(database, kodik_url=settings.kodik_url, kodik_token=settings.kodik_token)
     return Work(reactions, [*jobs, *_importing(settings, database)], operations)

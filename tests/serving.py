@@ -43,9 +43,10 @@ from ani.media.v1 import (
 from ani.operations.v1 import operation_service_pb2_grpc
 from ani.system.v1 import system_service_pb2_grpc
 from domain.kernel import Role
-from server import serve, wiring
+from server import serve
 from server.pipeline.errors import DETAILS_KEY
 from server.settings import Settings
+from server.wiring import application, tokens
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -58,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
 class Served:
     """A running server, and a channel to it."""
 
-    application: wiring.Application
+    application: application.Application
     server: grpc.aio.Server
     channel: grpc.aio.Channel
     address: str
@@ -177,7 +178,7 @@ class serving:  # noqa: N801 - used like a function
     """Runs a server for the length of a block."""
 
     def __init__(self, settings: Settings, address: str) -> None:
-        self._application = wiring.application(settings)
+        self._application = application.application(settings)
         self._address = address
 
     async def __aenter__(self) -> Served:
@@ -196,7 +197,7 @@ class serving:  # noqa: N801 - used like a function
 @pytest.fixture
 def token(settings: Settings) -> Callable[..., Metadata]:
     """Make the metadata of a signed-in caller."""
-    issuer = wiring.issuer(settings)
+    issuer = tokens.AccessTokens.of(settings).issuer
 
     def make(role: Role = Role.USER, account_id: str = "0191d7a0-0000-7000-8000-0000000000aa", **claims: Any) -> Metadata:
         at = claims.pop("at", datetime.now(UTC))

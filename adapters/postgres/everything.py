@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from adapters.postgres import platform
-from adapters.postgres.accounts import key_tables  # noqa: F401 - its table joins the others
-from adapters.postgres.accounts import profile_tables  # noqa: F401 - its tables join the others
-from adapters.postgres.accounts import proof_tables  # noqa: F401 - its tables join the others
+from adapters.postgres.accounts import (
+    device_tables,  # noqa: F401 - its tables join the others
+    key_tables,  # noqa: F401 - its table joins the others
+    profile_tables,  # noqa: F401 - its tables join the others
+    proof_tables,  # noqa: F401 - its tables join the others
+    team_tables,  # noqa: F401 - its tables join the others
+)
 from adapters.postgres.accounts import tables as accounts
-from adapters.postgres.accounts import team_tables  # noqa: F401 - its tables join the others
 from adapters.postgres.catalog import import_tables  # noqa: F401 - its table joins the others
 from adapters.postgres.catalog import tables as catalog
 from adapters.postgres.editing import tables as editing

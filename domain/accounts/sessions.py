@@ -169,7 +169,8 @@ class Sessions:
             device=device,
             create_time=at,
             use_time=at,
-            proof_time=at,
+            # Whoever is let in by somebody else has proven nothing of themselves.
+            proof_time=at if kind is SessionKind.USER else at - 2 * FRESH,
             expire_time=at + lifetime,
             refresh_hash=first.hash,
             rotate_time=at,

@@ -66,6 +66,11 @@ class Throttle:
             raise TooManyTries(retry_after=(max(closed) - at).total_seconds())
         return {key: failures for key, (failures, _) in counted.items()}
 
+    async def take_back(self, keys: Sequence[str]) -> None:
+        """Take back one try that was right, where that says nothing for the wrong ones before."""
+        async with self._begin() as store:
+            await store.take_back_try(sorted(keys))
+
     async def succeeded(self, keys: Sequence[str]) -> None:
         """Forget the tries once one was right; an address only has this one taken back, since anybody has one right answer."""
         shared = [key for key in sorted(keys) if key.startswith("address:")]

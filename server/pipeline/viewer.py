@@ -136,6 +136,10 @@ class Identification:
                 if self.revoked.is_void(caller.viewer, caller.issued):
                     del self._callers[who]
 
+    def forget(self) -> None:
+        """Look at every token anew, since keys are gone that may have signed some."""
+        self._callers.clear()
+
     def stranger(self, metadata: Mapping[str, str | bytes], peer: Callable[[], str]) -> Caller:
         """Return a caller of whom nothing is believed but where he calls from."""
         forwarded = str(metadata.get("x-forwarded-for", ""))

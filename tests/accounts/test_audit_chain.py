@@ -19,7 +19,7 @@ from adapters.postgres import audit as audit_store
 from adapters.postgres.audit import PostgresAudit
 from adapters.secret_keys import Mark
 from domain.audit import PURPOSE, Entry, Head, Kept, broken, canonical, follow
-from server import audit_command
+from server.commands import audit as audit_command
 from server.events.sealing import Sealer
 from server.settings import Settings
 from tests.builders import NOON

@@ -301,7 +301,7 @@ class TestSwitchProfile:
         assert (locked, True) == await home.profiles.switch_profile(locked.profile_id, "1234", viewer=by, at=NOON)
 
     async def test_hears_guesses_later_and_later(self, home: Home) -> None:
-        """A5, A7: counted before they are looked at, so that those at once are no more than those one after another."""
+        """A5, A6, A7: counted before they are looked at, so that those at once are no more than those one after another."""
         locked, session = await home.add("Locked", "1234"), await home.session()
         by = home.viewer(session_id=session)
         guesses = [home.profiles.switch_profile(locked.profile_id, f"{number:04}", viewer=by, at=NOON) for number in range(40)]

@@ -81,7 +81,8 @@ class TestRegister:
     )
     async def test_says_what_is_wrong(self, served: Served, over: dict[str, str], reason: str | None, field: str | None) -> None:
         """A3, B8, and passwords of ten megabytes."""
-        request = pb.RegisterRequest(**{"email": ADDRESS, "password": PASSWORD, "name": "Mio"} | over)
+        said = {"email": ADDRESS, "password": PASSWORD, "name": "Mio"} | over
+        request = pb.RegisterRequest(email=said["email"], password=said["password"], name=said["name"])
 
         refused = await refusal(served.accounts.Register(request))
 

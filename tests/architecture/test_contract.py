@@ -13,7 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from ani.options.v1 import policy_pb2
 from buf.validate import validate_pb2
 from server.pipeline.plan import plan
-from server.wiring import SERVICES
+from server.wiring.application import SERVICES
 
 ROOT = Path(__file__).parents[2]
 METHODS = [method for service in SERVICES for method in service.methods]

@@ -15,17 +15,10 @@ OURS = ("domain", "adapters", "server", "gateway", "migrations")
 # Put parts together: a server or worker process, the stack of one machine, commands that end by themselves.
 COMPOSITION_ROOTS = {
     "server.wiring",
-    "server.accounts_wiring",
-    "server.proofs_wiring",
-    "server.teams_wiring",
     "server.workshop",
-    "server.stack.embedded",
     "server.commands",
-    "server.audit_command",
-    "server.keys_wiring",
-    "server.accounts_command",
     "server.imports",
-    "server.doctor",
+    "server.stack.embedded",
 }
 WIRE = {"ani", "buf", "google", "grpc", "grpc_health", "grpc_reflection", "protovalidate"}
 LONGEST_MODULE = 400

@@ -20,15 +20,17 @@ import jwt
 
 from adapters.postgres import Database
 from adapters.postgres.accounts.store import PostgresAccounts
-from adapters.tokens import ALGORITHM, TokenKeys, TokenVerifier
+from adapters.token_keys import TokenKeys
+from adapters.tokens import ALGORITHM, TokenVerifier
 from ani.accounts.v1 import accounts_service_pb2 as pb
 from ani.accounts.v1 import accounts_service_pb2_grpc, session_service_pb2, session_service_pb2_grpc, sign_in_pb2
 from ani.catalog.v1 import catalog_service_pb2
 from domain.accounts.model import Account, Device
 from domain.kernel import Role, new_id
-from server import accounts_wiring, wiring
 from server.pipeline.viewer import Identification
 from server.settings import Settings
+from server.wiring import accounts as accounts_wiring
+from server.wiring.tokens import AccessTokens
 from tests.bench.engines import engines
 from tests.bench.hot import application, empty
 
@@ -73,7 +75,7 @@ async def _measured(settings: Settings, served: str, nothing: str) -> list[str]:
 def _tokens(settings: Settings) -> tuple[float, float, float]:
     """Return the microseconds for a token that was seen before, for a new one, and for a bare decode."""
     at = datetime.now(UTC)
-    issuer, keys = wiring.issuer(settings), TokenKeys.open(settings.key_folder)
+    issuer, keys = AccessTokens.of(settings).issuer, TokenKeys.open(settings.key_folder)
     claims = {"sid": new_id(at=at), "profile": new_id(at=at), "maturity": 18}
     many = [issuer.issue(new_id(at=at), Role.USER, at=at, lifetime=timedelta(minutes=15), **claims) for _ in range(2000)]
     verifier = TokenVerifier(keys, issuer=settings.token_issuer, audience=settings.token_audience)
@@ -171,7 +173,7 @@ async def _signed_in(settings: Settings) -> list[str]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
         with ExitStack() as inner:
-            issuer = wiring.issuer(settings)
+            issuer = AccessTokens.of(settings).issuer
             desk = accounts_wiring.desk(settings, database, issuer, stack)
             inner.callback(desk.passwords.close)
             tokens = []

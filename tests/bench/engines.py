@@ -12,7 +12,7 @@ from adapters.local.postgres import LocalPostgres
 from adapters.local.runtime import runtime_folder
 from adapters.local.valkey import LocalValkey
 from adapters.postgres import migrate
-from server import wiring
+from server import imports
 from server.settings import Settings
 
 
@@ -47,7 +47,7 @@ def engines(folder: Path) -> Iterator[Engines]:
             program.wait_ready()
         settings = Settings(data=data, database_url=postgres.url, redis_url=valkey.url, broker_url=valkey.broker_url)
         asyncio.run(migrate.upgrade(settings.database_url))
-        asyncio.run(wiring.plant_demo(settings))
+        asyncio.run(imports.plant_demo(settings))
         yield Engines(settings)
     finally:
         for program, child in reversed(started):

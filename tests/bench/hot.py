@@ -15,8 +15,8 @@ import grpc
 
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from domain.kernel import Role
-from server import wiring
 from server.settings import Settings
+from server.wiring.tokens import AccessTokens
 from tests.bench.engines import Engines, engines
 from tests.bench.machine import CORES, ROOT, Rate, await_socket, load, process
 
@@ -98,7 +98,7 @@ def empty(python: Path, socket: Path) -> Server:
 
 
 def _metadata(settings: Settings) -> list[tuple[str, str]]:
-    token = wiring.issuer(settings).issue(
+    token = AccessTokens.of(settings).issuer.issue(
         "0191d7a0-0000-7000-8000-0000000000aa", Role.USER, at=datetime.now(UTC), lifetime=timedelta(hours=1)
     )
     return [("authorization", f"Bearer {token}"), ("x-request-id", "0191d7a000007000"), ("x-forwarded-for", "192.0.2.1")]

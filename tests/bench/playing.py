@@ -23,8 +23,8 @@ from ani.media.v1 import media_service_pb2 as pb
 from ani.media.v1 import media_service_pb2_grpc
 from domain.kernel import Role, new_id
 from domain.media.sources import Quality, SourceKind, VideoCodec, VideoSource
-from server import wiring
 from server.settings import Settings
+from server.wiring.tokens import AccessTokens
 from tests.bench.engines import engines
 from tests.bench.hot import application, empty
 
@@ -103,7 +103,7 @@ async def _rate(ask: Ask, callers: list[Metadata], share: int) -> float:
 
 def _caller(settings: Settings) -> Metadata:
     at = datetime.now(UTC)
-    token = wiring.issuer(settings).issue(new_id(at=at), Role.USER, at=at, lifetime=timedelta(hours=1), maturity=18)
+    token = AccessTokens.of(settings).issuer.issue(new_id(at=at), Role.USER, at=at, lifetime=timedelta(hours=1), maturity=18)
     return (("authorization", f"Bearer {token}"), ("x-forwarded-for", "192.0.2.1"))
 
 

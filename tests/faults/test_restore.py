@@ -18,8 +18,8 @@ from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
 from ani.catalog.v1 import release_facts_pb2, release_pb2
 from domain.kernel import Role
+from server.imports import plant_demo
 from server.settings import Settings
-from server.wiring import plant_demo
 from tests.faults.conftest import Findings
 from tests.own_engines import OwnPostgres
 from tests.serving import refusal, serving

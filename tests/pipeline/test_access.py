@@ -12,7 +12,7 @@ from ani.options.v1 import policy_pb2
 from domain.kernel import Role, Viewer
 from server.pipeline.plan import plan
 from server.pipeline.viewer import Caller
-from server.wiring import SERVICES
+from server.wiring.application import SERVICES
 from tests.pipeline.conftest import Probe, Token
 from tests.serving import Served, refusal
 

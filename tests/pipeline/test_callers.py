@@ -8,7 +8,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from adapters.tokens import TokenKeys, TokenVerifier
+from adapters.token_keys import TokenKeys
+from adapters.tokens import TokenVerifier
 from ani.system.v1 import system_service_pb2 as pb
 from server.pipeline.viewer import Identification, network
 from tests.pipeline.conftest import Probe

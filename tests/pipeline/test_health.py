@@ -17,7 +17,7 @@ from domain.kernel import Unavailable
 from server import serve
 from server.health import Health, Part
 from server.settings import Settings
-from server.wiring import SERVICES
+from server.wiring.application import SERVICES
 from tests.own_engines import OwnPostgres
 from tests.pipeline.conftest import PATIENCE_SECONDS, Eventually, Probe, Start
 from tests.platform.conftest import OwnValkey

@@ -23,7 +23,7 @@ from ani.catalog.v1 import schedule_admin_service_pb2 as schedule_admin_pb
 from ani.catalog.v1 import schedule_service_pb2 as schedule_pb
 from ani.editing.v1 import change_set_pb2, change_set_service_pb2, editing_service_pb2
 from domain.kernel import Role, new_id
-from server.wiring import SERVICES
+from server.wiring.application import SERVICES
 from tests.builders import NOON
 from tests.pipeline.conftest import Probe, Token
 from tests.pipeline.messages import Messages

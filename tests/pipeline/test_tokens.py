@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.tokens import TokenExpired, TokenInvalid, TokenIssuer, TokenKeys, TokenVerifier
+from adapters.token_keys import TokenKeys
+from adapters.tokens import TokenExpired, TokenInvalid, TokenIssuer, TokenVerifier
 from domain.kernel import Role, Unauthenticated
-from server import wiring
 from server.pipeline.viewer import Identification
 from server.settings import Settings
 from tests.builders import NOON
@@ -135,6 +135,10 @@ BEARERS: dict[str, Callable[[Forge], str]] = {
     "jwk and a known kid": lambda f: f.token(header={"jwk": JWK}, sign=STRANGER.sign),
     "jku": lambda f: f.token(header={"jku": "http://127.0.0.1:1/keys.json", "kid": "mine"}, sign=STRANGER.sign),
     "x5u": lambda f: f.token(header={"x5u": "http://127.0.0.1:1/key.pem"}, sign=STRANGER.sign),
+    "x5c": lambda f: f.token(header={"x5c": [encoded(STRANGER.public_key().public_bytes_raw())]}, sign=STRANGER.sign),
+    "jwk of a shared secret": lambda f: f.token(
+        header={"alg": "HS256", "jwk": {"kty": "oct", "k": encoded(b"k" * 32)}}, sign=_hmac(b"k" * 32)
+    ),
     "kid missing": lambda f: f.token(header={"kid": ...}),
     "kid unknown": lambda f: f.token(header={"kid": "2"}),
     "kid a path": lambda f: f.token(header={"kid": "../../../../dev/null"}, sign=_hmac(b"")),
@@ -143,6 +147,10 @@ BEARERS: dict[str, Callable[[Forge], str]] = {
     "kid with NUL": lambda f: f.token(header={"kid": f"{f.kid}\0"}),
     "kid a number": lambda f: f.token(header={"kid": 1}),
     "kid a list": lambda f: f.token(header={"kid": [f.kid]}),
+    "kid of another folder's key": lambda f: f.token(header={"kid": "/etc/ssl/private/1"}),
+    "kid with the ending of its file": lambda f: f.token(header={"kid": f"{f.kid}.pem"}),
+    "compressed": lambda f: f.token(header={"zip": "DEF"}, sign=STRANGER.sign),
+    "in JSON": lambda f: json.dumps({"payload": f.parts().split(".")[1], "signatures": [{"protected": f.parts().split(".")[0]}]}),
     "critical extension": lambda f: f.token(header={"crit": ["exp"]}),
     "unencoded claims": lambda f: f.token(header={"b64": False, "crit": ["b64"]}),
     # For somebody or something else.
@@ -166,7 +174,7 @@ BEARERS: dict[str, Callable[[Forge], str]] = {
     "exp a list": lambda f: f.token(exp=[1e12]),
     "nbf null": lambda f: f.token(nbf=None),
     # Signed by us and not what we issue.
-    **{f"{claim} missing": partial(Forge.without, claim=claim) for claim in ("exp", "nbf", "iat", "sub", "jti", "role")},
+    **{f"{claim} missing": partial(Forge.without, claim=claim) for claim in ("exp", "nbf", "iat", "iss", "sub", "jti", "role")},
     "subject empty": lambda f: f.token(sub=""),
     "subject a number": lambda f: f.token(sub=5),
     "role unknown": lambda f: f.token(role="god"),
@@ -331,7 +339,7 @@ class Clock:
 class TestOverTheWire:
     async def test_every_bad_token_is_unauthenticated_and_none_a_fault(self, probe: Probe, settings: Settings) -> None:
         """A10: also on a method for everyone, for whoever sends a token wants to be somebody."""
-        forge = Forge(TokenKeys.open(wiring.keys(settings)))
+        forge = Forge(TokenKeys.open(settings.key_folder))
         headers = {name: f"Bearer {make(forge)}" for name, make in BEARERS.items()} | {
             name: make(forge) for name, make in SCHEMES.items()
         }

@@ -38,7 +38,7 @@ from ani.media.v1 import upload_service_pb2 as upload_pb
 from domain.kernel import Role, new_id
 from server.pipeline.plan import plan
 from server.settings import Settings
-from server.wiring import SERVICES
+from server.wiring.application import SERVICES
 from tests.builders import NOON
 from tests.media.images import an_image
 from tests.pipeline.conftest import Probe, Start, Token

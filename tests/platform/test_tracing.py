@@ -96,7 +96,7 @@ class TestTracing:
 
     def test_costs_nothing_where_no_collector_is_set(self) -> None:
         process = run_python(
-            "import sys\nimport server.wiring, server.telemetry.calls\n"
+            "import sys\nimport server.wiring.application, server.telemetry.calls\n"
             "sys.exit(any(name.startswith(('opentelemetry.exporter', 'server.telemetry.tracing')) for name in sys.modules))"
         )
         _, error = process.communicate(timeout=30)

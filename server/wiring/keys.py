@@ -11,8 +11,8 @@ from domain.accounts.administration import Administration
 from domain.accounts.api_keys import ApiKeys
 from server.accounts.admin_servicer import AccountsAdminServicer
 from server.accounts.api_keys_servicer import ApiKeysServicer
-from server.accounts_wiring import Desk
 from server.settings import Settings
+from server.wiring.accounts import Desk
 
 # One service stands in each of these files.
 CONTRACTS = (accounts_admin_service_pb2, api_keys_service_pb2)

@@ -50,7 +50,7 @@ async def _up(settings: Settings, demo: bool) -> int:
 
 
 async def _plant_demo(settings: Settings) -> None:
-    from server.wiring import plant_demo
+    from server.imports import plant_demo
 
     if planted := await plant_demo(settings):
         print(f"put {planted} releases of the demo catalog into the empty database", flush=True)
@@ -76,13 +76,17 @@ async def _status(settings: Settings, _demo: bool) -> int:
 
 def token(settings: Settings, *, role: str, account: str | None, hours: float) -> int:
     """Print an access token; return the exit status."""
-    from server.wiring import issuer
+    from adapters.token_keys import USUAL_TOKEN, note_expiry
+    from server.wiring.tokens import AccessTokens
 
-    now = datetime.now(UTC)
+    now, lifetime = datetime.now(UTC), timedelta(hours=hours)
     try:
-        print(issuer(settings).issue(account or new_id(at=now), Role[role.upper()], at=now, lifetime=timedelta(hours=hours)))
+        tokens = AccessTokens.of(settings)
+        if lifetime > USUAL_TOKEN:
+            note_expiry(settings.key_folder, tokens.keys.signing()[0], now + lifetime)
+        print(tokens.issuer.issue(account or new_id(at=now), Role[role.upper()], at=now, lifetime=lifetime))
     except (LookupError, OSError) as fault:
-        sys.stderr.write(f"ani: no token without a private key: {fault}\n")
+        sys.stderr.write(f"ani: no token without a private key, and no long one where that cannot be noted: {fault}\n")
         return 1
     return 0
 

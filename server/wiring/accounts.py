@@ -20,7 +20,7 @@ from ani.accounts.v1 import accounts_service_pb2, own_account_service_pb2, profi
 from domain.accounts.completion import Completion
 from domain.accounts.factors import Factor, Introducer
 from domain.accounts.letters import Letters
-from domain.accounts.model import Account, Limits, Session
+from domain.accounts.model import Account, Limits, Session, SessionKind
 from domain.accounts.owners import Pins
 from domain.accounts.profile_service import Profiles
 from domain.accounts.service import Accounts
@@ -29,11 +29,11 @@ from domain.accounts.signing_in import SigningIn
 from domain.accounts.throttle import Throttle
 from domain.accounts.title_requests import TitleRequests
 from domain.kernel import Role
-from server import teams_wiring
 from server.accounts.accounts_servicer import AccountsServicer, OwnAccountServicer
 from server.accounts.profiles_servicer import ProfilesServicer
 from server.accounts.session_servicer import SessionServicer
 from server.settings import Settings
+from server.wiring import teams
 
 # One service stands in each of these files.
 CONTRACTS = (
@@ -41,7 +41,7 @@ CONTRACTS = (
     own_account_service_pb2,
     session_service_pb2,
     profiles_service_pb2,
-    *teams_wiring.CONTRACTS,
+    *teams.CONTRACTS,
 )
 ACCESS_LIFETIME = timedelta(minutes=15)
 
@@ -104,7 +104,7 @@ def servicers(desk: Desk, *, factors: Sequence[Factor] = (), introducers: Sequen
         "OwnAccountService": OwnAccountServicer(accounts),
         "SessionService": SessionServicer(desk.sessions),
         "ProfilesService": _profiles(desk),
-        **teams_wiring.servicers(desk.database),
+        **teams.servicers(desk.database),
     }
 
 
@@ -125,6 +125,8 @@ def issuing(issuer: TokenIssuer) -> Callable[..., tuple[str, datetime]]:
             claims["granted"] = limits.grants
         if limits.asleep:
             claims["asleep"] = True
+        if session.kind is SessionKind.GUEST_PASS:
+            claims["guest"] = True
         return issuer.issue(account.account_id, role, at=at, lifetime=expires - at, **claims), expires
 
     return issue

@@ -21,8 +21,8 @@ from domain.accounts.second_proofs import IssuerFactor, PasskeyFactor, RecoveryF
 from domain.accounts.setups import Setups
 from server.accounts.issuer_links_servicer import IssuerLinksServicer
 from server.accounts.second_factors_servicer import SecondFactorsServicer
-from server.accounts_wiring import Desk
 from server.settings import Settings
+from server.wiring.accounts import Desk
 
 # One service stands in each of these files.
 CONTRACTS = (second_factors_service_pb2, issuer_links_service_pb2)

@@ -1,0 +1,1 @@
+"""The composition root of a server process: which adapter stands behind which port."""
