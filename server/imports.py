@@ -24,7 +24,7 @@ from adapters.postgres.catalog.redirects import PostgresRedirects, Replaced
 from adapters.postgres.listen import Bell, Listener
 from adapters.postgres.operations.store import CHANNEL, PostgresOperations
 from domain.catalog.imports import Imports
-from domain.catalog.redirects import Line, Redirect, read_rules
+from domain.catalog.redirects import EpisodeRulesReplaced, Line, Redirect, read_rules
 from domain.kernel import Page, Refusal, Role, Viewer, new_id
 from domain.operations.model import Operation, State
 from domain.operations.ports import Job
@@ -50,7 +50,10 @@ def jobs(database: Database, *, kodik_url: str, kodik_token: str) -> dict[str, J
 
     async def replace(redirects: list[Redirect]) -> Replaced:
         async with database.begins(PostgresRedirects)() as store:
-            return await store.replace(redirects)
+            replaced = await store.replace(redirects)
+            if replaced.added or replaced.removed:
+                await store.record(EpisodeRulesReplaced(time=_now(), added=replaced.added, removed=replaced.removed))
+            return replaced
 
     async def last() -> str:
         async with database.reads(PostgresOperations)() as store:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from domain.catalog.model import ExternalId, Provider, Release
-from domain.kernel import InvalidArgument
+from domain.kernel import Event, InvalidArgument
 
 # Whose ids stand in a rule, in its order.
 PROVIDERS = (Provider.MAL, Provider.KITSU, Provider.ANILIST)
@@ -39,6 +39,14 @@ class Episodes:
     @property
     def width(self) -> int:
         return OPEN if self.last == OPEN else self.last - self.first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRulesReplaced(Event):
+    """Other rules hold than before."""
+
+    added: int
+    removed: int
 
 
 @dataclass(frozen=True, slots=True)

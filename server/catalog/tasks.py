@@ -9,13 +9,15 @@ from domain.catalog.episodes import EpisodeAdded, EpisodeReleased, EpisodeRemove
 from domain.catalog.franchises import FranchiseChanged, GenreChanged, TagChanged
 from domain.catalog.importing import CatalogImported
 from domain.catalog.model import ReleaseCreated, ReleaseDeleted, ReleasePublished, ReleaseUpdated
+from domain.catalog.redirects import EpisodeRulesReplaced
 from domain.catalog.schedule import ScheduleChanged, ScheduleEntryAdded, ScheduleEntryRemoved
 from server.events.deliveries import Reaction
 
 EpisodeChanged = EpisodeAdded | EpisodeUpdated | EpisodeReleased | EpisodeRemoved
 AiringChanged = ScheduleEntryAdded | ScheduleChanged | ScheduleEntryRemoved
 ReleaseChanged = ReleaseCreated | ReleaseUpdated | ReleasePublished | ReleaseDeleted
-Changed = ReleaseChanged | GenreChanged | TagChanged | FranchiseChanged | EpisodeChanged | AiringChanged | CatalogImported
+GroupChanged = GenreChanged | TagChanged | FranchiseChanged
+Changed = ReleaseChanged | GroupChanged | EpisodeChanged | AiringChanged | CatalogImported | EpisodeRulesReplaced
 
 
 def tags(event: Changed) -> tuple[str, ...]:  # noqa: PLR0911 - one for each kind of event
@@ -35,6 +37,8 @@ def tags(event: Changed) -> tuple[str, ...]:  # noqa: PLR0911 - one for each kin
         case CatalogImported():
             touched = (f"release/{release_id}" for release_id in (*event.added, *event.changed))
             return "releases", "genres", "tags", "franchises", "schedule", *touched
+        case EpisodeRulesReplaced():
+            return ("episode-rules",)
         case _:
             return f"release/{event.release_id}", "releases", "genres", "tags"
 

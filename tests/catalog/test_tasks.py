@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from domain.catalog.episodes import EpisodeAdded, EpisodeReleased, EpisodeRemoved, EpisodeUpdated
+from domain.catalog.redirects import EpisodeRulesReplaced
 from domain.catalog.schedule import ScheduleChanged, ScheduleEntryAdded, ScheduleEntryRemoved
 from server.catalog.tasks import Changed, tags
 from tests.builders import NOON, a_release, an_entry, an_episode
@@ -39,3 +40,6 @@ class TestTags:
     )
     def test_of_an_airing_are_those_of_the_schedule(self, event: Changed) -> None:
         assert ("schedule",) == tags(event)
+
+    def test_of_new_rules_are_those_of_mapped_episodes(self) -> None:
+        assert tags(EpisodeRulesReplaced(time=NOON, added=1, removed=0)) == ("episode-rules",)

@@ -259,6 +259,16 @@ class TestRelations:
         again = await imported("relations", shared_data / "catalog" / "anime_relations.txt")
         assert (again.counts["added"], again.counts["removed"]) == (0, 0)
 
+    async def test_tells_of_new_rules_once(self, imported: Imported, database: Database, tmp_path: Path) -> None:
+        path = tmp_path / "rules.txt"
+        path.write_text("::rules\n- 1|2|3:13-24 -> 4|5|6:1-12\n")
+
+        await imported("relations", path)
+        await imported("relations", path)
+
+        told = "SELECT payload->>'added', payload->>'removed' FROM platform.events WHERE name = 'EpisodeRulesReplaced'"
+        assert await rows(database, told) == [("3", "0")]
+
 
 class TestUnknownSource:
     async def test_fails_in_words(self, imported: Imported) -> None:

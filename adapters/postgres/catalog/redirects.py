@@ -10,13 +10,14 @@ import asyncpg
 from sqlalchemy import Integer, bindparam, delete, func, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
-from adapters.postgres import Connection
+from adapters.postgres import Connection, outbox
 from adapters.postgres.catalog.statements import NAMED
 from adapters.postgres.catalog.tables import episode_redirects
 from adapters.postgres.payload import plain
 from adapters.postgres.statement import Statement
 from domain.catalog.model import ExternalId, Provider
 from domain.catalog.redirects import Episodes, Redirect
+from domain.kernel import Event
 
 _KEY = ("provider", "external_id", "first_number", "last_number")
 _number = bindparam("number", type_=Integer)
@@ -66,6 +67,9 @@ class PostgresRedirects:
         await self._connection.executemany(REMOVE.text, removed)
         await self._connection.executemany(ADD.text, [ADD.arguments(_row(one)) for one in fresh])
         return Replaced(added=len(fresh), removed=len(stale), kept=len(wanted) - len(fresh))
+
+    async def record(self, event: Event) -> None:
+        await outbox.record(self._connection, event)
 
 
 def _key(redirect: Redirect) -> tuple[Any, ...]:
