@@ -38,7 +38,7 @@ class EmailTaken(AlreadyExists):
     text = "There is an account with this e-mail address: sign in to it."
 
 
-class NameTaken(AlreadyExists):
+class AccountNameTaken(AlreadyExists):
     """Raised when somebody goes by a name that is the same, or cannot be told from it."""
 
     text = "The name is taken, or looks like one that is."
@@ -167,11 +167,11 @@ class Completion:
         return account
 
     async def _open_account(self, store: CompletionStore, account: Account, *, at: datetime) -> None:
-        """Raises EmailTaken and NameTaken."""
+        """Raises EmailTaken and AccountNameTaken."""
         if not await store.add_account(account):
             if await store.account_by_email(email_key(account.email)) is not None:
                 raise EmailTaken
-            raise NameTaken(field="name")
+            raise AccountNameTaken(field="name")
         await store.record(UserRegistered(time=at, account_id=account.account_id, language=account.language))
         await store.record(EmailVerified(time=at, account_id=account.account_id))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from domain.accounts.completion import Completion, NameTaken
+from domain.accounts.completion import AccountNameTaken, Completion
 from domain.accounts.letters import Letters
 from domain.accounts.model import Account, AccountNotFound, Device, PasswordMissing, PasswordWrong
 from domain.accounts.naming import check_email, email_key, name_key, tidy_name
@@ -68,7 +68,7 @@ class Accounts:
         """Begin an account, which is there once a code sent to its address comes back.
 
         Whoever has an account with this address already is told so by letter, and nobody else. Raises PasswordLengthWrong,
-        PasswordTooCommon, NameTaken and what names and addresses are refused for.
+        PasswordTooCommon, AccountNameTaken and what names and addresses are refused for.
         """
         name = tidy_name(name)
         check_email(email)
@@ -77,7 +77,7 @@ class Accounts:
         registration = Registration(name=name, language=language, password_hash=hashed)
         async with self._begin() as store:
             if await store.account_by_name(name_key(name)) is not None:
-                raise NameTaken(field="name")
+                raise AccountNameTaken(field="name")
             holder = await store.account_by_email(email_key(email))
             if holder is not None:
                 await self._letters.write(store, holder, "already_registered", at=at)
@@ -90,7 +90,7 @@ class Accounts:
             return _found(await store.account(viewer.account_id))
 
     async def update_account(self, changes: dict[str, Any], *, version: int | None, viewer: Viewer, at: datetime) -> Account:
-        """Raises AccountNotFound, AccountFieldNotWritable, AccountChanged and NameTaken."""
+        """Raises AccountNotFound, AccountFieldNotWritable, AccountChanged and AccountNameTaken."""
         for path in changes:
             if path not in self.WRITABLE:
                 raise AccountFieldNotWritable(path=path, field="update_mask")
@@ -104,7 +104,7 @@ class Accounts:
             if after != before:
                 after = replace(after, version=before.version + 1, update_time=at)
                 if not await store.save_account(after):
-                    raise NameTaken(field="account.name")
+                    raise AccountNameTaken(field="account.name")
         return after
 
     async def change_password(self, current: str, new: str, *, network: str, viewer: Viewer, at: datetime) -> None:

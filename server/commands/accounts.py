@@ -13,7 +13,7 @@ from adapters.passwords import Argon2Passwords
 from adapters.postgres import Database
 from adapters.postgres.accounts.revocations import revoke
 from adapters.postgres.accounts.store import PostgresAccounts
-from domain.accounts.completion import NameTaken
+from domain.accounts.completion import AccountNameTaken
 from domain.accounts.model import Account, PasswordTooCommon, check_length
 from domain.accounts.naming import check_email, email_key, tidy_name
 from domain.kernel import Refusal, Role, new_id
@@ -46,7 +46,7 @@ async def _create_admin(settings: Settings, email: str, name: str, password_env:
         account = await _account(email, tidy_name(name or email.partition("@")[0]), password_env, at=at)
         async with database.begins(PostgresAccounts)() as store:
             if not await store.add_account(account):
-                raise NameTaken(field="name")
+                raise AccountNameTaken(field="name")
     finally:
         await database.close()
     return f"there is an administrator {account.name} ({account.email}) now: sign in, and set up a second factor"

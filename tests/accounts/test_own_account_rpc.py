@@ -64,7 +64,7 @@ class TestUpdateAccount:
 
         refused = await refusal(served.own_account.UpdateAccount(renaming("RIN"), metadata=bearer(tokens)))
 
-        assert "NAME_TAKEN" == refused.reason
+        assert "ACCOUNT_NAME_TAKEN" == refused.reason
 
 
 class TestChangePassword:

@@ -100,7 +100,7 @@ class TestRegister:
             served.accounts.Register(pb.RegisterRequest(email="a@example.org", password=PASSWORD, name="mío lsò"))
         )
 
-        assert (grpc.StatusCode.ALREADY_EXISTS, "NAME_TAKEN") == (refused.code, refused.reason)
+        assert (grpc.StatusCode.ALREADY_EXISTS, "ACCOUNT_NAME_TAKEN") == (refused.code, refused.reason)
 
     async def test_twice_at_once_makes_one_account(self, people: People, served: Served) -> None:
         """Two who both read the mailbox: one account, and a clear word to the other."""
