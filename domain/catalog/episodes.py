@@ -10,7 +10,8 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Protocol
 
-from domain.catalog.model import ReleaseNotFound, Title
+from domain.catalog.model import Title
+from domain.catalog.seeing import Conditions, seen_release
 from domain.items import Kind, everyone
 from domain.kernel import AlreadyExists, Begin, Event, InvalidArgument, NotFound, Page, Viewer
 from domain.paging import place_token, whole_place
@@ -172,8 +173,8 @@ EPISODE = Kind(
 class EpisodeStore(Protocol):
     """Episodes, to be read."""
 
-    async def terms(self, release: str) -> tuple[str, Terms] | None:
-        """Return the id of the release with this id or alias, and what it demands of viewers."""
+    async def conditions(self, release: str) -> Conditions | None:
+        """Return what the release with this id or alias demands of viewers."""
 
     async def episodes(self, episode_ids: Sequence[str]) -> list[tuple[Episode, Terms]]:
         """Return those of the episodes that exist, in any order, each with what its release demands of viewers."""
@@ -203,12 +204,9 @@ class Episodes:
         return [visible[i] for i in episode_ids if i in visible], [i for i in episode_ids if i not in visible]
 
     async def list_episodes(self, release: str, page: Page, *, viewer: Viewer) -> tuple[str, list[Episode], str]:
-        """Return the release's id, a page, and the token of the next one. Raises ReleaseNotFound and PageTokenInvalid."""
+        """Return its id, a page, and the token of the next one. Raises ReleaseNotFound, ReleaseBlocked and PageTokenInvalid."""
         async with self._read() as store:
-            found = await store.terms(release)
-            if found is None or sight(found[1], viewer) is not Sight.VISIBLE:
-                raise ReleaseNotFound(release=release)
-            release_id = found[0]
+            release_id = seen_release(await store.conditions(release), named=release, viewer=viewer)
             binding = f"episodes/{release_id}"
             after = whole_place(page.token, binding=binding, below=LARGEST_POSITION)
             episodes = await store.list_episodes(release_id, after=after, limit=page.size + 1)

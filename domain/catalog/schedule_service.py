@@ -8,8 +8,8 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from domain.catalog.calendar import calendar
-from domain.catalog.model import ReleaseNotFound
 from domain.catalog.schedule import Change, ScheduleEntry, ScheduleEntryNotFound
+from domain.catalog.seeing import Conditions, seen_release
 from domain.catalog.timetable import DAY, LONGEST_PERIOD, WEEK, Broadcast, Span, Timetable, View, dated, span, timetable
 from domain.kernel import Begin, Page, Viewer
 from domain.paging import place_token, whole_place
@@ -23,8 +23,8 @@ UTC_ZONE = ZoneInfo("UTC")
 class ScheduleStore(Protocol):
     """The schedule, to be read."""
 
-    async def terms(self, release: str) -> tuple[str, Terms] | None:
-        """Return the id of the release with this id or alias, and what it demands of viewers."""
+    async def conditions(self, release: str) -> Conditions | None:
+        """Return what the release with this id or alias demands of viewers."""
 
     async def entry(self, schedule_entry_id: str) -> tuple[ScheduleEntry, Terms] | None:
         """Return an entry, and what its release demands of viewers."""
@@ -48,14 +48,14 @@ class Schedule:
         self._read = read
 
     async def get_schedule(self, view: View, *, time_zone: str, release: str, viewer: Viewer, now: datetime) -> Timetable:
-        """Raises ZoneUnknown and ReleaseNotFound."""
+        """Raises ZoneUnknown, ReleaseNotFound and ReleaseBlocked."""
         at = zone(time_zone, field="time_zone")
         wanted = span(view, now=now, at=at)
         entries, weekly = await self._found(wanted, at, release=release, viewer=viewer)
         return timetable(wanted, at, entries, weekly)
 
     async def get_calendar(self, *, release: str, viewer: Viewer, now: datetime, name: str) -> str:
-        """Raises ReleaseNotFound."""
+        """Raises ReleaseNotFound and ReleaseBlocked."""
         today = now.astimezone(UTC).date()
         wanted = Span(today - WEEK, today + 4 * WEEK, beginning(today - WEEK, UTC_ZONE))
         entries, weekly = await self._found(wanted, UTC_ZONE, release=release, viewer=viewer)
@@ -86,20 +86,13 @@ class Schedule:
             start, end = start - LONGEST_PERIOD, max(end, wanted.undated_until)
         slots = wanted.first - 2 * DAY, wanted.last + 2 * DAY
         async with self._read() as store:
-            release_id = await _release(store, release, viewer) if release else None
+            release_id = seen_release(await store.conditions(release), named=release, viewer=viewer) if release else None
             entries = await store.entries(start, end, slots, release_id=release_id, viewer=viewer)
             weekly = await store.weekly(release_id=release_id, viewer=viewer)
         return (
             [one for one in entries if sight(one[1].terms, viewer) is Sight.VISIBLE],
             [one for one in weekly if sight(one.terms, viewer) is Sight.VISIBLE],
         )
-
-
-async def _release(store: ScheduleStore, release: str, viewer: Viewer) -> str:
-    found = await store.terms(release)
-    if found is None or sight(found[1], viewer) is not Sight.VISIBLE:
-        raise ReleaseNotFound(release=release)
-    return found[0]
 
 
 async def _visible(store: ScheduleStore, schedule_entry_id: str, viewer: Viewer) -> ScheduleEntry:

@@ -17,12 +17,12 @@ from domain.catalog.model import (
     Genre,
     Provider,
     Release,
-    ReleaseBlocked,
     ReleaseNotFound,
     Tag,
 )
 from domain.catalog.ports import CatalogStore, ChangeBell
 from domain.catalog.redirects import MappedEpisode, chosen
+from domain.catalog.seeing import demand_sight
 from domain.kernel import Begin, Page, Viewer
 from domain.paging import PageTokenInvalid, place_token, place_values, valid_id
 from domain.visibility import Sight, sight
@@ -197,18 +197,10 @@ def _visible(release: Release, viewer: Viewer) -> bool:
 
 
 def _shown(release: Release | None, named: str, viewer: Viewer) -> Release:
-    """Return a release that the viewer may see.
-
-    Of one that is published, but blocked where the viewer is, that much is said; of any other nothing.
-    """
-    seen = sight(release.terms, viewer) if release else None
-    if release is None or seen in {Sight.NOT_PUBLISHED, Sight.ABOVE_MATURITY}:
+    """Return a release that the viewer may see. Raises ReleaseNotFound and ReleaseBlocked."""
+    if release is None:
         raise ReleaseNotFound(release=named)
-    if seen is Sight.HELD_BY_RIGHTS_HOLDER:
-        here = [block for block in release.rights_blocks if not block.countries or viewer.country in block.countries]
-        raise ReleaseBlocked(release=named, country=viewer.country or "your country", reason=here[0].reason)
-    if seen is Sight.BLOCKED_IN_COUNTRY:
-        raise ReleaseBlocked(release=named, country=viewer.country, reason="it is not licensed there")
+    demand_sight(release.terms, release.rights_blocks, named=named, viewer=viewer)
     return release
 
 

@@ -18,7 +18,7 @@ from domain.catalog.episodes import (
     Episodes,
     EpisodeState,
 )
-from domain.catalog.model import Release, ReleaseNotFound, Title
+from domain.catalog.model import Release, ReleaseBlocked, ReleaseNotFound, RightsBlock, Title
 from domain.catalog.service import Catalog
 from domain.editing.model import ItemChangedMeanwhile, ItemIdReused
 from domain.editing.service import Editing
@@ -141,6 +141,15 @@ class TestListEpisodes:
             with pytest.raises(ReleaseNotFound):
                 await episodes.list_episodes(release, Page(), viewer=GUEST)
         assert 1 == len((await episodes.list_episodes(draft.release_id, Page(), viewer=an_editor()))[1])
+
+    async def test_says_what_is_blocked_in_the_words_of_its_release(self, episodes: Episodes, admin: Desk) -> None:
+        abroad, held = {"blocked_countries": ("DE",)}, {"rights_blocks": (RightsBlock("Toho", "in dispute", ("DE",)),)}
+        for over, words in ((abroad, "not licensed"), (held, "in dispute")):
+            blocked, _ = await admin.create_release(a_release(**over))
+
+            with pytest.raises(ReleaseBlocked, match=words):
+                await episodes.list_episodes(blocked.release_id, Page(), viewer=a_viewer(country="DE"))
+            assert (await episodes.list_episodes(blocked.release_id, Page(), viewer=a_viewer(country="JP")))[1] == []
 
     async def test_refuses_foreign_tokens(self, episodes: Episodes, release: Release) -> None:
         binding = f"episodes/{release.release_id}"

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.postgres import Database
 from adapters.postgres.catalog.schedule import PostgresSchedule
-from domain.catalog.model import Release, ReleaseNotFound, Status, WeeklySlot
+from domain.catalog.model import Release, ReleaseBlocked, ReleaseNotFound, RightsBlock, Status, WeeklySlot
 from domain.catalog.schedule import (
     SCHEDULE_ENTRY,
     AiringState,
@@ -150,6 +150,15 @@ class TestGetSchedule:
         for missing in (draft.release_id, "no-such-release"):
             with pytest.raises(ReleaseNotFound):
                 await shown(schedule, release=missing)
+
+    async def test_says_of_one_release_that_it_is_blocked(self, schedule: Schedule, admin: Desk) -> None:
+        blocked, _ = await admin.create_release(a_release(rights_blocks=(RightsBlock("Toho", "in dispute", ("DE",)),)))
+        there = a_viewer(country="DE")
+
+        with pytest.raises(ReleaseBlocked, match="in dispute"):
+            await shown(schedule, release=blocked.release_id, viewer=there)
+        with pytest.raises(ReleaseBlocked, match="in dispute"):
+            await schedule.get_calendar(release=blocked.alias, viewer=there, now=NOON, name="Ani")
 
 
 class TestGetCalendar:

@@ -15,7 +15,7 @@ from adapters.postgres.accounts import revocations
 from adapters.postgres.accounts.profile_limits import grants, is_id, profile, profile_of_row
 from adapters.postgres.accounts.profile_tables import profiles, title_requests
 from adapters.postgres.accounts.store import PostgresAccounts
-from adapters.postgres.catalog.episodes import release_terms
+from adapters.postgres.catalog.episodes import release_conditions
 from adapters.postgres.media.uploads import PostgresUploads
 from adapters.postgres.schema import Id, Moment
 from adapters.postgres.statement import Statement
@@ -81,8 +81,8 @@ class PostgresProfiles:
         return use is not None and use.file.kind.is_public and use.shown_to(viewer)
 
     async def release_terms(self, release_id: str) -> Terms | None:
-        found = await release_terms(self._connection, release_id)
-        return found[1] if found else None
+        found = await release_conditions(self._connection, release_id)
+        return found.terms if found else None
 
     async def title_request(self, account_id: str, title_request_id: str) -> TitleRequest | None:
         row = await _REQUEST.fetchrow(self._connection, account_id=account_id, title_request_id=title_request_id)

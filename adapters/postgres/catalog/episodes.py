@@ -16,7 +16,8 @@ from adapters.postgres.catalog.tables import episodes, releases
 from adapters.postgres.schema import Id, Moment
 from adapters.postgres.statement import Statement
 from domain.catalog.episodes import Episode, EpisodePositionTaken, EpisodeReleaseUnknown, EpisodeState
-from domain.catalog.model import UUID_SHAPE, Title
+from domain.catalog.model import UUID_SHAPE, RightsBlock, Title
+from domain.catalog.seeing import Conditions
 from domain.visibility import Publication, Terms
 
 # What is known of a title that was stored without its language.
@@ -37,7 +38,7 @@ _release_present = releases.c.delete_time.is_(None)
 _of_release = (
     select(*_columns).where(episodes.c.release_id == bindparam("release_id", type_=Id), _present).order_by(episodes.c.position)
 )
-_terms = select(releases.c.release_id, *DEMANDS).where(_release_present)
+_conditions = select(releases.c.rights_blocks, *DEMANDS).where(_release_present)
 
 BY_ID = Statement(select(*_columns).where(_one, _present))
 LOCK = Statement(select(*_columns).where(_one, _present).with_for_update())
@@ -50,8 +51,8 @@ FIRST = Statement(_of_release.limit(bindparam("limit", type_=Integer)))
 FOLLOWING = Statement(
     _of_release.where(episodes.c.position > bindparam("after", type_=Integer)).limit(bindparam("limit", type_=Integer))
 )
-TERMS_BY_ID = Statement(_terms.where(releases.c.release_id == bindparam("key", type_=Id)))
-TERMS_BY_ALIAS = Statement(_terms.where(releases.c.alias == bindparam("key", type_=Text)))
+CONDITIONS_BY_ID = Statement(_conditions.where(releases.c.release_id == bindparam("key", type_=Id)))
+CONDITIONS_BY_ALIAS = Statement(_conditions.where(releases.c.alias == bindparam("key", type_=Text)))
 RELEASE = Statement(
     select(literal_column("1"))
     .where(releases.c.release_id == bindparam("release_id", type_=Id), _release_present)
@@ -114,8 +115,8 @@ class PostgresEpisodes:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def terms(self, release: str) -> tuple[str, Terms] | None:
-        return await release_terms(self._connection, release)
+    async def conditions(self, release: str) -> Conditions | None:
+        return await release_conditions(self._connection, release)
 
     async def episodes(self, episode_ids: Sequence[str]) -> list[tuple[Episode, Terms]]:
         rows = await BY_IDS.fetch(self._connection, episode_ids=list(episode_ids))
@@ -129,11 +130,11 @@ class PostgresEpisodes:
         return [_episode(row) for row in rows]
 
 
-async def release_terms(connection: Connection, release: str) -> tuple[str, Terms] | None:
-    """Return the id of the release with this id or alias, and what it demands of viewers."""
-    statement = TERMS_BY_ID if UUID_SHAPE.match(release) else TERMS_BY_ALIAS
+async def release_conditions(connection: Connection, release: str) -> Conditions | None:
+    """Return what the release with this id or alias demands of viewers."""
+    statement = CONDITIONS_BY_ID if UUID_SHAPE.match(release) else CONDITIONS_BY_ALIAS
     row = await statement.fetchrow(connection, key=release)
-    return (row["release_id"], demands(row)) if row else None
+    return Conditions(row["of_release"], demands(row), rights_blocks(row)) if row else None
 
 
 def demands(row: asyncpg.Record) -> Terms:
@@ -145,6 +146,11 @@ def demands(row: asyncpg.Record) -> Terms:
         frozenset(row["held_countries"]),
         row["of_release"],
     )
+
+
+def rights_blocks(row: asyncpg.Record) -> tuple[RightsBlock, ...]:
+    """Return why rights holders do not let a release be shown somewhere."""
+    return tuple([RightsBlock(b["holder"], b["reason"], tuple(b["countries"])) for b in row["rights_blocks"]])
 
 
 def _row(episode: Episode) -> dict[str, Any]:

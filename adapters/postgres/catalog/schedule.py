@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Date, Integer, bindparam, insert, literal_col
 from sqlalchemy.dialects.postgresql import insert as insert_or_not
 
 from adapters.postgres import Connection
-from adapters.postgres.catalog.episodes import DEMANDS, RELEASE, demands, release_terms
+from adapters.postgres.catalog.episodes import DEMANDS, RELEASE, demands, release_conditions
 from adapters.postgres.catalog.listing import viewing, visible
 from adapters.postgres.catalog.tables import releases, schedule_changes, schedule_entries
 from adapters.postgres.schema import Id, Moment
@@ -26,6 +26,7 @@ from domain.catalog.schedule import (
     ScheduleReleaseUnknown,
     log,
 )
+from domain.catalog.seeing import Conditions
 from domain.catalog.timetable import Broadcast
 from domain.kernel import Viewer
 from domain.visibility import Terms
@@ -145,8 +146,8 @@ class PostgresSchedule:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def terms(self, release: str) -> tuple[str, Terms] | None:
-        return await release_terms(self._connection, release)
+    async def conditions(self, release: str) -> Conditions | None:
+        return await release_conditions(self._connection, release)
 
     async def entry(self, schedule_entry_id: str) -> tuple[ScheduleEntry, Terms] | None:
         row = await WITH_TERMS.fetchrow(self._connection, schedule_entry_id=schedule_entry_id)

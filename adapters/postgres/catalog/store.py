@@ -11,6 +11,7 @@ import asyncpg
 from adapters.postgres import Connection, outbox
 from adapters.postgres.catalog import statements as sql
 from adapters.postgres.catalog.browsing import SECONDS, filter_values, random_release
+from adapters.postgres.catalog.episodes import rights_blocks
 from adapters.postgres.catalog.groups import Franchises
 from adapters.postgres.catalog.listing import KEYS, listing, values, viewing
 from adapters.postgres.catalog.redirects import PostgresRedirects
@@ -31,7 +32,6 @@ from domain.catalog.model import (
     Membership,
     Provider,
     Release,
-    RightsBlock,
     Role,
     Season,
     Status,
@@ -266,7 +266,7 @@ def _release(row: asyncpg.Record) -> Release:
         premiere_time=row["premiere_time"],
         in_production=row["in_production"],
         external_ids=tuple([ExternalId(Provider(one["provider"]), one["external_id"]) for one in row["external_ids"]]),
-        rights_blocks=tuple([RightsBlock(b["holder"], b["reason"], tuple(b["countries"])) for b in row["rights_blocks"]]),
+        rights_blocks=rights_blocks(row),
         trailers=tuple([Trailer(one["title"], one["url"]) for one in row["trailers"]]),
         theme_songs=tuple([ThemeSong(ThemePlace(one["place"]), one["title"], one["artist"]) for one in row["theme_songs"]]),
         publication=PUBLICATIONS[row["publication"]],
