@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from server.issuers import KnownIssuer, issuer_secrets, known_issuers
 
@@ -275,6 +275,13 @@ class Settings:
     def key_folder(self) -> Path:
         """The folder of the platform's keys and secrets."""
         return self.token_keys if self.token_keys.parts else self.data / "keys"
+
+    @property
+    def mail_folder(self) -> Path | None:
+        """The folder that letters are kept in, where no mail server takes them."""
+        if not self.mail_url:
+            return self.data / "mail"
+        return Path(unquote(urlsplit(self.mail_url).path)) if self.mail_url.startswith("file:") else None
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ, *, stores: bool = True) -> Settings:

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
+from server.stack.mailbox import Mailbox
 from server.stack.supervisor import Child
 
 
@@ -44,12 +45,14 @@ class MetricsPage:
         """What a process needs to write into the folder."""
         return {"PROMETHEUS_MULTIPROC_DIR": str(self.folder)}
 
-    def start(self, host: str, port: int, children: Callable[[], Iterable[Child]]) -> None:
-        """Serve /metrics. Raises OSError when the address is taken."""
+    def start(self, host: str, port: int, children: Callable[[], Iterable[Child]], *, mailbox: Mailbox | None = None) -> None:
+        """Serve /metrics, and /mail where there is a mailbox. Raises OSError when the address is taken."""
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=str(self.folder))  # type: ignore[no-untyped-call]
         registry.register(Parts(children))
         server, thread = start_http_server(port, host, registry)
+        if mailbox and (metrics := server.get_app()):
+            server.set_app(mailbox.beside(metrics))
 
         def stop() -> None:
             server.shutdown()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from server.settings import Settings
 from server.stack import embedded, words
+from server.stack.mailbox import PLACE, Mailbox, is_loopback
 from server.stack.probe import http_status, is_free
 from server.stack.scrape import MetricsPage
 from server.stack.servers import server_part
@@ -50,7 +51,8 @@ class Stack:
             page = MetricsPage(self._runtime / "metrics")
             supervisor = Supervisor(logs=self._data / "logs", say=self._say, ended=page.forget)
             if self._has("metrics"):
-                page.start(self._settings.metrics_host, self._settings.metrics_port, lambda: supervisor.children)
+                host, port = self._settings.metrics_host, self._settings.metrics_port
+                page.start(host, port, lambda: supervisor.children, mailbox=self.mailbox)
             try:
                 await run(supervisor, partial(self._begin, supervisor, page))
             finally:
@@ -70,6 +72,15 @@ class Stack:
 
     def _has(self, part: str) -> bool:
         return part not in self._without
+
+    @property
+    def mailbox(self) -> Mailbox | None:
+        """What shows the letters to whoever sits at this machine; never in production, whose letters are other people's."""
+        settings = self._settings
+        folder = settings.mail_folder
+        if folder is None or settings.environment != "development" or not is_loopback(settings.metrics_host):
+            return None
+        return Mailbox(folder.resolve())
 
     def _refuse_busy_ports(self) -> None:
         settings = self._settings
@@ -176,12 +187,14 @@ class Stack:
     def _announce(self) -> None:
         """Tell where everything is and what to try."""
         settings = self._settings
-        place = f"{'[' + self._local + ']' if ':' in self._local else self._local}:{settings.port}"
+        place = _place(self._local, settings.port)
         lines = [f"ready after {time.monotonic() - self._began:.1f} s; Ctrl-C ends it", ""]
         if self._has("gateway"):
             lines += [f"  API      http://{place}   gRPC, gRPC-Web and JSON", f"  Pages    http://{place}/docs   and /openapi.json"]
         if self._has("metrics"):
-            lines += [f"  Metrics  http://{settings.metrics_host}:{settings.metrics_port}/metrics"]
+            metrics = f"http://{_place(settings.metrics_host, settings.metrics_port)}"
+            lines += [f"  Metrics  {metrics}/metrics"]
+            lines += [f"  Mail     {metrics}{PLACE}   letters, which are sent nowhere"] if self.mailbox else []
         lines += [f"  Data     {self._data}   with the logs in logs/", ""]
         if self._has("gateway"):
             lines += [
@@ -192,3 +205,7 @@ class Stack:
                 "",
             ]
         self._say("\n".join(lines))
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

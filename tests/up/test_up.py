@@ -75,6 +75,15 @@ class TestStart:
         assert 'ani_part_up{part="postgres"} 1.0' in text
         assert 'ani_part_restarts_total{part="server-0"} 0.0' in text
 
+    def test_shows_the_letters_beside_them(self, up: Ani) -> None:
+        place = up.await_line("  Mail  ").split()[1]
+
+        with urlopen(place, timeout=10) as page:
+            text = page.read().decode()
+
+        assert place == f"http://127.0.0.1:{up.settings['ANI_METRICS_PORT']}/mail"
+        assert "No letters yet." in text
+
     def test_leaves_other_commands_to_find_the_stack(self, up: Ani) -> None:
         status = run("migrate", "status", settings=up.settings, folder=up.folder)
         doctor = run("doctor", settings=up.settings, folder=up.folder)
