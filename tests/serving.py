@@ -18,6 +18,8 @@ from ani.accounts.v1 import (
     accounts_admin_service_pb2_grpc,
     accounts_service_pb2_grpc,
     api_keys_service_pb2_grpc,
+    device_login_service_pb2_grpc,
+    guest_pass_service_pb2_grpc,
     own_account_service_pb2_grpc,
     profiles_service_pb2_grpc,
     session_service_pb2_grpc,
@@ -83,6 +85,14 @@ class Served:
     @property
     def api_keys(self) -> api_keys_service_pb2_grpc.ApiKeysServiceAsyncStub:
         return api_keys_service_pb2_grpc.ApiKeysServiceStub(self.channel)
+
+    @property
+    def device_logins(self) -> device_login_service_pb2_grpc.DeviceLoginServiceAsyncStub:
+        return device_login_service_pb2_grpc.DeviceLoginServiceStub(self.channel)
+
+    @property
+    def guest_passes(self) -> guest_pass_service_pb2_grpc.GuestPassServiceAsyncStub:
+        return guest_pass_service_pb2_grpc.GuestPassServiceStub(self.channel)
 
     @property
     def sessions(self) -> session_service_pb2_grpc.SessionServiceAsyncStub:

@@ -12,7 +12,7 @@ from typing import Protocol
 from domain.accounts import typed_codes
 from domain.accounts.decisions import Decisions
 from domain.accounts.letters import Letters
-from domain.accounts.model import Account, Device, SessionKind, Tokens
+from domain.accounts.model import Account, Device, EndReason, SessionKind, Tokens
 from domain.accounts.owners import OwnerStore, caller_of
 from domain.accounts.profiles import PinNeeded, ProfileNotFound
 from domain.accounts.sessions import Sessions, SessionStore
@@ -92,7 +92,9 @@ class DeviceLogin:
     number: int
     wrong_numbers: int = 0
     state: DeviceLoginState = DeviceLoginState.PENDING
+    # Who decided, and by which session.
     account_id: str | None = None
+    session_id: str | None = None
     profile_id: str = ""
     device: Device
     interval_seconds: int = INTERVAL
@@ -107,13 +109,14 @@ class DeviceLogin:
         interval = min(self.interval_seconds + INTERVAL * early, LONGEST_INTERVAL)
         return replace(self, poll_time=at, interval_seconds=interval), early
 
-    def decided(self, state: DeviceLoginState, account_id: str | None, profile_id: str = "", *, at: datetime) -> DeviceLogin:
-        return replace(self, state=state, account_id=account_id, profile_id=profile_id, decide_time=at)
+    def decided(self, state: DeviceLoginState, by: Viewer, profile_id: str = "", *, at: datetime) -> DeviceLogin:
+        account_id, session_id = by.account_id or None, by.session_id or None
+        return replace(self, state=state, account_id=account_id, session_id=session_id, profile_id=profile_id, decide_time=at)
 
     def guessed(self, *, at: datetime) -> DeviceLogin:
         """Return it after a wrong number; the last that is one too many sends the device away."""
         counted = replace(self, wrong_numbers=self.wrong_numbers + 1)
-        return counted.decided(DeviceLoginState.DENIED, None, at=at) if counted.wrong_numbers >= MOST_WRONG_NUMBERS else counted
+        return counted.decided(DeviceLoginState.DENIED, Viewer(), at=at) if counted.wrong_numbers >= MOST_WRONG_NUMBERS else counted
 
     def concerns(self, account_id: str, *, at: datetime) -> bool:
         """Tell whether an account may know of it: while nobody has decided whoever has its code, then whoever did."""
@@ -236,8 +239,11 @@ class DeviceLogins:
 
     async def _redeem(self, store: DeviceLoginStore, login: DeviceLogin, *, at: datetime) -> Tokens:
         account = await store.account(login.account_id) if login.account_id else None
-        if account is None:
+        if account is None or (login.profile_id and await store.profile(account.account_id, login.profile_id) is None):
             raise ExpiredToken
+        account.demand_unbanned(at=at)
+        if login.session_id and await _was_thrown_out(store, login.session_id):
+            raise AccessDenied
         device = login.device
         tokens = await self._sessions.open(
             store, account, kind=SessionKind.DEVICE, device=device, profile_id=login.profile_id, at=at
@@ -259,9 +265,11 @@ class DeviceLogins:
 
     async def approve(self, user_code: str, number: str, *, profile_id: str = "", viewer: Viewer, place: str, at: datetime) -> None:
         """Raises DeviceLoginMismatch, ProfileNotFound, ProfileNotOnes, PinNeeded and TooManyTries."""
+        # Before anything is counted: who chooses a profile that cannot be given has guessed nothing.
+        async with self._read() as store:
+            profile_id = await _chosen(store, profile_id, viewer, at=at)
         keys = await self._count(viewer, place, at=at)
         async with self._begin() as store:
-            profile_id = await _chosen(store, profile_id, viewer, at=at)
             login = await store.device_login_by_code_to_change(self._read_code(user_code))
             if login is None or not login.concerns(viewer.account_id, at=at) or login.state is DeviceLoginState.DENIED:
                 raise DeviceLoginMismatch
@@ -269,7 +277,7 @@ class DeviceLogins:
             if not right:
                 login = login.guessed(at=at)
             elif login.state is DeviceLoginState.PENDING:
-                login = login.decided(DeviceLoginState.APPROVED, viewer.account_id, profile_id, at=at)
+                login = login.decided(DeviceLoginState.APPROVED, viewer, profile_id, at=at)
             await self._keep(store, login)
         # Once the wrong one is counted.
         if not right:
@@ -283,7 +291,7 @@ class DeviceLogins:
             login = await store.device_login_by_code_to_change(self._read_code(user_code))
             if login is None or not login.concerns(viewer.account_id, at=at):
                 raise DeviceLoginNotFound
-            await self._keep(store, login.decided(DeviceLoginState.DENIED, viewer.account_id, at=at))
+            await self._keep(store, login.decided(DeviceLoginState.DENIED, viewer, at=at))
         await self._throttle.take_back(keys)
 
     async def _keep(self, store: DeviceLoginStore, login: DeviceLogin) -> None:
@@ -320,6 +328,12 @@ def _alive(login: DeviceLogin | None, handle: Handle, *, at: datetime) -> Device
     if login.state is DeviceLoginState.DENIED:
         raise AccessDenied
     return login
+
+
+async def _was_thrown_out(store: DeviceLoginStore, session_id: str) -> bool:
+    """Tell whether a session was ended by others: whom it let in shortly before is not let in after."""
+    found = await store.session(session_id)
+    return found is None or found[0].end_reason not in {None, EndReason.SIGNED_OUT}
 
 
 async def _chosen(store: DeviceLoginStore, profile_id: str, viewer: Viewer, *, at: datetime) -> str:

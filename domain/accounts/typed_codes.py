@@ -8,7 +8,7 @@ import unicodedata
 # Without vowels no words come up by chance, and without digits nothing is mistaken for one.
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 GROUP = 4
-# What is typed for a letter that looks like it, or lies on its key in another script.
+# What is typed for a letter that looks like it, in this script or another.
 _LOOK_ALIKES = str.maketrans(
     {"0": "Q", "O": "Q", "1": "L", "I": "L", "2": "Z", "5": "S", "6": "G", "7": "T", "8": "B", "U": "V", "Y": "V", "E": "F"}
     | dict(zip("ВСНКМРТХОУІЅЈ", "BCHKMPTXQVLSJ", strict=True))  # noqa: RUF001 - letters of another script

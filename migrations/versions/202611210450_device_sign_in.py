@@ -17,6 +17,7 @@ STATEMENTS: tuple[str, ...] = (
         wrong_numbers smallint NOT NULL,
         state smallint NOT NULL,
         account_id uuid REFERENCES accounts.accounts (account_id) ON DELETE CASCADE,
+        session_id uuid,
         profile_id text NOT NULL,
         client text NOT NULL,
         device_id text NOT NULL,

@@ -25,7 +25,7 @@ KEPT = timedelta(hours=1)
 _NAMES = [column.name for column in device_logins.c]
 _OF_DEVICE = ("client", "device_id", "device_name", "address", "country")
 _CHANGED = (
-    "wrong_numbers", "state", "account_id", "profile_id", "interval_seconds", "poll_time", "decide_time",
+    "wrong_numbers", "state", "account_id", "session_id", "profile_id", "interval_seconds", "poll_time", "decide_time",
 )  # fmt: skip
 _by_id = device_logins.c.device_login_id == bindparam("device_login_id", type_=Id)
 _by_code = device_logins.c.user_code_mark == bindparam("mark")

@@ -17,8 +17,9 @@ device_logins = Table(
     Column("number", SmallInteger, nullable=False),
     Column("wrong_numbers", SmallInteger, nullable=False),
     Column("state", SmallInteger, nullable=False),
-    # Who decided. None until then.
+    # Who decided, and by which session. None until then.
     Column("account_id", Id, ForeignKey(accounts.c.account_id, ondelete="CASCADE")),
+    Column("session_id", Id),
     Column("profile_id", Text, nullable=False),
     Column("client", Text, nullable=False),
     Column("device_id", Text, nullable=False),
