@@ -166,6 +166,8 @@ class FolderMail:
     async def check(self) -> None:
         """Raises OSError when letters cannot be kept here."""
         existing = next(folder for folder in (self.folder, *self.folder.resolve().parents) if folder.exists())
+        if not existing.is_dir():
+            raise NotADirectoryError(f"{existing} is no folder")
         if not os.access(existing, os.W_OK | os.X_OK):
             raise PermissionError(f"{existing} cannot be written")
 

