@@ -13,7 +13,7 @@ from typing import Protocol
 
 from domain.accounts.model import Account, AccountNotFound
 from domain.accounts.sessions import SessionStore, demand_fresh_proof
-from domain.kernel import Begin, FailedPrecondition, InvalidArgument, NotFound, Unauthenticated, Viewer, new_id
+from domain.kernel import Begin, FailedPrecondition, InvalidArgument, NotFound, Role, Unauthenticated, Viewer, new_id
 from domain.permissions import ROLE_PERMISSIONS, demand
 
 # Known by these to those who look for secrets where none should be.
@@ -102,6 +102,20 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """Whoever shows an API key: the account that created it, as far as the key reaches."""
+
+    key_id: str
+    # With no role: methods for a role are for people.
+    viewer: Viewer
+    # The role of the account.
+    rank: Role
+    expires: datetime
+    # What calls must be signed with; empty where they need not be.
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """What is shown once."""
 
@@ -123,6 +137,34 @@ class ApiKeyStore(SessionStore, Protocol):
 
     async def revoke_key(self, account_id: str, key_id: str, *, at: datetime) -> bool:
         """Revoke a key, everywhere within a second; False when the account has no such key."""
+
+
+class ShownKeyStore(Protocol):
+    """API keys that callers show, within one unit of work."""
+
+    async def use_key(self, key_hash: bytes, *, at: datetime) -> tuple[ApiKey, Account] | None:
+        """Return a key with the account that created it, and note that it was used, if that was not just done."""
+
+
+class Doorkeeper:
+    """Tells who holds an API key."""
+
+    def __init__(self, *, begin: Begin[ShownKeyStore], unseal: Callable[[str], str]) -> None:
+        self._begin = begin
+        self._unseal = unseal
+
+    async def recognise(self, key: str, *, at: datetime) -> Holder:
+        """Raises ApiKeyMalformed, ApiKeyUnknown, ApiKeyRevoked and ApiKeyExpired."""
+        check_form(key)
+        async with self._begin() as store:
+            found = await store.use_key(hashed(key), at=at)
+        if found is None:
+            raise ApiKeyUnknown
+        kept, owner = found
+        kept.demand_good(owner, at=at)
+        viewer = Viewer(account_id=owner.account_id, permissions=kept.permissions(owner), session_id=kept.key_id)
+        secret = self._unseal(kept.sealed_secret) if kept.sealed_secret is not None else ""
+        return Holder(kept.key_id, viewer, owner.role, kept.expire_time, secret)
 
 
 class ApiKeys:

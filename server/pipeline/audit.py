@@ -34,7 +34,7 @@ class AuditTrail:
             request_id=call.request_id,
             method=call.plan.name,
             account_id=call.caller.viewer.account_id,
-            role=call.caller.viewer.role.name,
+            role=call.caller.rank.name,
             key_id=call.caller.key_id,
             address=call.caller.address,
             subject=str(request.get("account_id", "")),

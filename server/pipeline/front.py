@@ -17,6 +17,7 @@ from domain.kernel import Exhausted, InvalidArgument, PermissionDenied, Refusal,
 from server.pipeline import errors
 from server.pipeline.cache import AnswerCache
 from server.pipeline.call import Call
+from server.pipeline.keys import KeyShown
 from server.pipeline.overload import Limiter
 from server.pipeline.places import OpenStreams
 from server.pipeline.plan import Plan
@@ -162,29 +163,49 @@ class Front:
             visit.span = self._tracing.begin(self.plan.name, metadata, request_id)
         try:
             visit.caller = self._identify(metadata, context.peer)
-            if visit.caller.viewer.guest_pass:
-                visit.caller = self.plan.guest(visit.caller)
-            self._check(visit.caller.viewer)
-            if self._usual is not None:
-                self._count(visit, self._take(self._usual, visit.caller.key))
-            if "x-revision" in metadata:
-                visit.revision = _revision(metadata["x-revision"])
+            self._let_in(visit, metadata)
         except Exception as fault:  # noqa: BLE001 - whoever handles the call turns it into an answer
-            visit.fault = fault
-            if isinstance(fault, (Unauthenticated, PermissionDenied)):
-                self._count_refusal(visit, metadata, context)
+            refused = isinstance(fault, (Unauthenticated, PermissionDenied))
+            visit.fault = self._counted(visit, fault, metadata, context) if refused else fault
         return visit
 
-    def _count_refusal(self, visit: Visit, metadata: Mapping[str, str | bytes], context: Any) -> None:
-        """Count a call that was turned away as any other: guessing must not be free."""
-        if self._usual is None:
-            return
+    async def meet(self, visit: Visit, context: Any) -> None:
+        """Let a caller in who shows an API key; raise whatever else speaks against a call."""
+        fault, visit.fault = visit.fault, None
+        if not isinstance(fault, KeyShown):
+            raise fault or AssertionError("nothing speaks against the call")
+        metadata = dict(context.invocation_metadata())
+        identification = self.machinery.identification
+        visit.caller = stranger = identification.stranger(metadata, context.peer)
+        # Asking costs a statement, whoever asks.
+        if (asks := not identification.is_known(metadata)) and self._usual is not None:
+            self._count(visit, self._take(self._usual, stranger.key))
+        try:
+            visit.caller, _ = await identification.find(metadata, context.peer)
+            self._let_in(visit, metadata)
+        except (Unauthenticated, PermissionDenied) as refusal:
+            raise refusal if asks else self._counted(visit, refusal, metadata, context) from None
+
+    def _let_in(self, visit: Visit, metadata: Mapping[str, str | bytes]) -> None:
+        """Ask what the contract asks of every caller."""
+        if visit.caller.viewer.guest_pass:
+            visit.caller = self.plan.guest(visit.caller)
+        self._check(visit.caller.viewer)
+        if self._usual is not None:
+            self._count(visit, self._take(self._usual, visit.caller.key))
+        if "x-revision" in metadata:
+            visit.revision = _revision(metadata["x-revision"])
+
+    def _counted(self, visit: Visit, refusal: Exception, metadata: Mapping[str, str | bytes], context: Any) -> Exception:
+        """Count a call that was turned away as any other, since guessing must not be free, and return what turns it away."""
         if visit.caller is NOBODY:
             visit.caller = self.machinery.identification.stranger(metadata, context.peer)
         try:
-            self._count(visit, self._take(self._usual, visit.caller.key))
-        except QuotaUsedUp as fault:
-            visit.fault = fault
+            if self._usual is not None:
+                self._count(visit, self._take(self._usual, visit.caller.key))
+        except QuotaUsedUp as used_up:
+            return used_up
+        return refusal
 
     async def take_strictly(self, visit: Visit) -> None:
         """Count a call against the method's own allowances."""

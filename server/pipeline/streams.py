@@ -53,6 +53,8 @@ def server_stream(front: Front, method: Streaming) -> Callable[[Any, Any], Await
         # The place is held to the end: a reader who does not read may keep the status waiting too.
         with ExitStack() as held:
             try:
+                if visit.fault is not None:
+                    await front.meet(visit, context)
                 held.enter_context(_place(front, visit))
                 await _await_turn(front, visit)
                 request = _requests(front, incoming) if plan.client_streaming else plan.parse(incoming)
@@ -76,6 +78,8 @@ def client_stream(front: Front, method: Collecting) -> Callable[[Any, Any], Awai
     async def handle(incoming: Any, context: Any) -> bytes:
         visit = front.admit(context)
         try:
+            if visit.fault is not None:
+                await front.meet(visit, context)
             with _place(front, visit):
                 await _await_turn(front, visit)
                 async with _bounded(front.plan.timeout):
@@ -91,9 +95,7 @@ def client_stream(front: Front, method: Collecting) -> Callable[[Any, Any], Awai
 
 
 def _place(front: Front, visit: Visit) -> AbstractContextManager[None]:
-    """Hold a place for a stream whose caller was let in. Raises what speaks against it."""
-    if visit.fault is not None:
-        raise visit.fault
+    """Hold a place for a stream whose caller was let in."""
     return front.machinery.streams.place(visit.caller.key)
 
 

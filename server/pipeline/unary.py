@@ -85,7 +85,7 @@ def _direct(front: Front, work: Working) -> Handler:
         visit = front.admit(context)
         try:
             if visit.fault is not None:
-                raise visit.fault
+                await front.meet(visit, context)
             if strict:
                 await front.take_strictly(visit)
             if visit.revision:
@@ -109,10 +109,10 @@ def _cached(front: Front, work: Work, cache: AnswerCache) -> Handler:
 
     async def handle(data: bytes, context: Any) -> bytes:
         visit = front.admit(context)
-        caller = visit.caller
         try:
             if visit.fault is not None:
-                raise visit.fault
+                await front.meet(visit, context)
+            caller = visit.caller
             if strict:
                 await front.take_strictly(visit)
             key = (f"{name}:{caller.segment if shared else caller.self_only}", data)

@@ -12,6 +12,7 @@ from typing import Protocol
 from ani.options.v1 import policy_pb2
 from domain.kernel import PermissionDenied, Role, Unauthenticated, Viewer
 from domain.permissions import PermissionMissing, holds, is_for_staff
+from server.pipeline.keys import KeyShown, KnownKeys, shown_key
 from server.pipeline.revoked import Revocation, Revoked, SessionRevoked
 
 REMEMBERED_CALLERS = 20_000
@@ -31,13 +32,19 @@ class CredentialsMissing(Unauthenticated):
 class CredentialsMalformed(Unauthenticated):
     """Raised when the authorization header is not a bearer token."""
 
-    text = "The authorization header must be: Bearer, a space, and an access token."
+    text = "The authorization header must be: Bearer, a space, and an access token or an API key."
 
 
 class RoleTooLow(PermissionDenied):
     """Raised when the caller's role does not reach the one that the method asks for."""
 
     text = "This call needs the role {role}."
+
+
+class ApiKeyInsufficient(PermissionDenied):
+    """Raised when a tool calls a method that is for people with a role."""
+
+    text = "An API key is not enough for this call: it is for people."
 
 
 class GuestPassInsufficient(PermissionDenied):
@@ -82,6 +89,8 @@ class Caller:
     issued: float = 0.0
     # The API key by which the viewer is known; empty for people.
     key_id: str = ""
+    # The role of the account: that of the viewer, or of whoever created the key.
+    rank: Role = Role.GUEST
     # All worked out once. Whose allowance the call is counted against, and who shares its address:
     key: str = field(init=False)
     network: str = field(init=False)
@@ -105,36 +114,65 @@ class Identification:
         self,
         verifier: Verifier,
         *,
+        keys: KnownKeys | None = None,
         trusted_hops: int = 0,
         revoked: Revoked | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._verifier = verifier
+        self._keys = keys
         self.revoked = revoked or Revoked(clock=clock)
         self._trusted_hops = trusted_hops
         self._clock = clock
         self._callers: dict[tuple[str | bytes, ...], tuple[Caller, float]] = {}
 
     def identify(self, metadata: Mapping[str, str | bytes], peer: Callable[[], str]) -> Caller:
-        """Raises refusals of kind Unauthenticated for a token that is there and not good."""
+        """Raises refusals of kind Unauthenticated for a token that is there and not good, and KeyShown for an API key."""
         forwarded = metadata.get("x-forwarded-for", "")
-        who = (metadata.get("authorization", ""), forwarded or peer(), metadata.get("x-ani-country", ""))
+        who = (metadata.get("authorization") or _plain_key(metadata), forwarded or peer(), metadata.get("x-ani-country", ""))
         known = self._callers.get(who)
         if known is not None and known[1] > self._clock():
             return known[0]
         caller, expires = self._meet(*(str(part) for part in who), forwarded=bool(forwarded))
-        if sum(map(len, who)) <= REMEMBERED_LENGTH:
-            if len(self._callers) >= REMEMBERED_CALLERS:
-                self._callers.pop(next(iter(self._callers)))
-            self._callers[who] = (caller, expires)
+        self._remember(who, caller, expires)
         return caller
 
+    def is_known(self, metadata: Mapping[str, str | bytes]) -> bool:
+        """Tell whether it is known who holds the API key that is shown."""
+        return self._keys is not None and self._keys.known(shown_key(_credentials(metadata))) is not None
+
+    async def find(self, metadata: Mapping[str, str | bytes], peer: Callable[[], str]) -> tuple[Caller, str]:
+        """Return who shows an API key, and what the call must be signed with, if it must. Raises as KnownKeys.find does."""
+        credentials, key = _credentials(metadata), shown_key(_credentials(metadata))
+        if self._keys is None:
+            raise CredentialsMalformed
+        known = await self._keys.find(key)
+        holder, forwarded, country = known.holder, str(metadata.get("x-forwarded-for", "")), str(metadata.get("x-ani-country", ""))
+        caller = Caller(
+            _placed(holder.viewer, country),
+            self._address(forwarded or peer(), forwarded=bool(forwarded)),
+            holder.expires.timestamp(),
+            known.since,
+            holder.key_id,
+            holder.rank,
+        )
+        # Not what was revoked while it was asked for; and what must be signed is to come here each time.
+        if self._keys.known(key) is known and not holder.secret:
+            self._remember((credentials, forwarded or peer(), country), caller, known.until)
+        return caller, holder.secret
+
     def revoke(self, revocations: Iterable[Revocation]) -> None:
-        """Let nobody in any more by a token that was made void."""
-        if self.revoked.add(revocations):
-            for who, (caller, _) in list(self._callers.items()):
-                if self.revoked.is_void(caller.viewer, caller.issued):
-                    del self._callers[who]
+        """Let nobody in any more by a token that was made void, and ask for API keys anew."""
+        kept = list(revocations)
+        news, accounts = self.revoked.add(kept), {one.account_id for one in kept}
+        if not accounts:
+            return
+        if self._keys is not None:
+            self._keys.forget(accounts)
+        for who, (caller, _) in list(self._callers.items()):
+            void = news and self.revoked.is_void(caller.viewer, caller.issued)
+            if void or (caller.key_id and caller.viewer.account_id in accounts):
+                del self._callers[who]
 
     def forget(self) -> None:
         """Look at every token anew, since keys are gone that may have signed some."""
@@ -143,26 +181,48 @@ class Identification:
     def stranger(self, metadata: Mapping[str, str | bytes], peer: Callable[[], str]) -> Caller:
         """Return a caller of whom nothing is believed but where he calls from."""
         forwarded = str(metadata.get("x-forwarded-for", ""))
-        return Caller(Viewer(), self._hop(forwarded) if forwarded else _peer_address(peer()))
+        return Caller(Viewer(), self._address(forwarded or peer(), forwarded=bool(forwarded)))
 
-    def _meet(self, authorization: str, origin: str, country: str, *, forwarded: bool) -> tuple[Caller, float]:
+    def _meet(self, credentials: str, origin: str, country: str, *, forwarded: bool) -> tuple[Caller, float]:
         viewer, expires, issued = Viewer(), self._clock() + GUEST_SECONDS, 0.0
-        if authorization:
-            if not authorization.startswith(BEARER):
+        if credentials:
+            if shown_key(credentials):
+                raise KeyShown
+            if not credentials.startswith(BEARER):
                 raise CredentialsMalformed
-            identity = self._verifier.verify(authorization[len(BEARER) :])
+            identity = self._verifier.verify(credentials[len(BEARER) :])
             viewer, expires, issued = identity.viewer, identity.expires, identity.issued
             if self.revoked.is_void(viewer, issued):
                 raise SessionRevoked
-        if COUNTRY.fullmatch(country):
-            viewer = replace(viewer, country=country)
-        address = self._hop(origin) if forwarded else _peer_address(origin)
-        return Caller(viewer, address, expires if authorization else None, issued), expires
+        address = self._address(origin, forwarded=forwarded)
+        return Caller(_placed(viewer, country), address, expires if credentials else None, issued, rank=viewer.role), expires
+
+    def _remember(self, who: tuple[str | bytes, ...], caller: Caller, until: float) -> None:
+        if sum(map(len, who)) <= REMEMBERED_LENGTH:
+            if len(self._callers) >= REMEMBERED_CALLERS:
+                self._callers.pop(next(iter(self._callers)))
+            self._callers[who] = (caller, until)
+
+    def _address(self, origin: str, *, forwarded: bool) -> str:
+        return self._hop(origin) if forwarded else _peer_address(origin)
 
     def _hop(self, forwarded: str) -> str:
         """Return the address that the outermost trusted proxy saw; what stands before it anyone may have written."""
         hops = forwarded.split(",")
         return hops[max(-1 - self._trusted_hops, -len(hops))].strip()
+
+
+def _plain_key(metadata: Mapping[str, str | bytes]) -> str:
+    """Return the API key that stands in a header of its own as if it stood where all credentials do."""
+    return f"ApiKey {metadata['x-api-key']!s}" if "x-api-key" in metadata else ""
+
+
+def _credentials(metadata: Mapping[str, str | bytes]) -> str:
+    return str(metadata.get("authorization") or _plain_key(metadata))
+
+
+def _placed(viewer: Viewer, country: str) -> Viewer:
+    return replace(viewer, country=country) if COUNTRY.fullmatch(country) else viewer
 
 
 def network(address: str) -> str:
@@ -230,7 +290,9 @@ def _for_role(role: Role) -> Callable[[Viewer], None]:
 
     def check(viewer: Viewer) -> None:
         if viewer.role < role:
-            raise CredentialsMissing if viewer.role is Role.GUEST else RoleTooLow(role=role.name)
+            if viewer.role is Role.GUEST:
+                raise ApiKeyInsufficient if viewer.account_id else CredentialsMissing
+            raise RoleTooLow(role=role.name)
 
     return check
 
@@ -238,7 +300,7 @@ def _for_role(role: Role) -> Callable[[Viewer], None]:
 def _for_permission(permission: str) -> Callable[[Viewer], None]:
     def check(viewer: Viewer) -> None:
         if not holds(viewer, permission):
-            raise CredentialsMissing if viewer.role is Role.GUEST else PermissionMissing(permission=permission)
+            raise PermissionMissing(permission=permission) if viewer.account_id else CredentialsMissing
 
     return check
 

@@ -24,6 +24,7 @@ from server.telemetry.calls import CallLog
 from server.telemetry.followed import follow
 from server.telemetry.logs import SINK
 from server.telemetry.metrics import Metrics
+from server.wiring import keys
 from server.wiring.tokens import AccessTokens
 
 USUAL_WINDOW_SECONDS = 60.0
@@ -65,7 +66,9 @@ async def machinery(
         telling.start()
         stack.push_async_callback(telling.close)
     return Machinery(
-        identification=Identification(tokens.verifier, trusted_hops=settings.trusted_hops),
+        identification=Identification(
+            tokens.verifier, keys=keys.known_keys(settings, database), trusted_hops=settings.trusted_hops
+        ),
         quotas=quotas,
         limiter=limiter,
         cache=cache,
