@@ -117,7 +117,7 @@ class _Operation:
         yield f"**Access**: {_access(policy.access)}."
         if policy.unmetered:
             yield "**Quota**: none."
-        for quota in policy.quotas:
+        for quota in [*([policy.instead] if policy.HasField("instead") else []), *policy.quotas]:
             subject = QUOTA_SUBJECTS.get(quota.by, "account, or by network address without one")
             yield f"**Quota**: {quota.limit} calls in {_span(quota.window.ToTimedelta().total_seconds())}, counted by {subject}."
         if seconds := policy.cache.ttl.ToTimedelta().total_seconds():

@@ -144,6 +144,7 @@ class Front:
         self._check = plan.check
         self._take = machinery.quotas.take
         self._usual = machinery.usual if plan.metered else None
+        self._allowance, self._by_address = _allowance(self._usual, plan)
         self._observe = machinery.observer.observe
         self._tracing = machinery.tracing
         self._audited = plan.audited
@@ -191,8 +192,9 @@ class Front:
         if visit.caller.viewer.guest_pass:
             visit.caller = self.plan.guest(visit.caller)
         self._check(visit.caller.viewer)
-        if self._usual is not None:
-            self._count(visit, self._take(self._usual, visit.caller.key))
+        if self._allowance is not None:
+            key = visit.caller.network if self._by_address else visit.caller.key
+            self._count(visit, self._take(self._allowance, key))
         if "x-revision" in metadata:
             visit.revision = _revision(metadata["x-revision"])
 
@@ -310,6 +312,14 @@ class Front:
                     changes=visit.changes or {},
                 )
             )
+
+
+def _allowance(usual: Allowance | None, plan: Plan) -> tuple[Allowance | None, bool]:
+    """Return what a method's calls are counted against, and whether those of an address are counted together."""
+    own = plan.instead
+    if usual is None or own is None or own.allowance.interval >= usual.interval:
+        return usual, False
+    return own.allowance, own.by_address
 
 
 def _called_off() -> bool:

@@ -30,7 +30,7 @@ TagsOf = Callable[[Message, Message], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class StrictQuota:
+class OwnQuota:
     """An allowance of the method's own, and whose calls are counted together."""
 
     allowance: Allowance
@@ -52,7 +52,9 @@ class Plan:
     guest: Callable[[Caller], Caller]
     audited: bool
     metered: bool
-    quotas: tuple[StrictQuota, ...]
+    # Asked in the place of the usual allowance.
+    instead: OwnQuota | None
+    quotas: tuple[OwnQuota, ...]
     criticality: int
     timeout: float | None
     ttl: float
@@ -125,7 +127,8 @@ def plan(method: MethodDescriptor) -> Plan:
         guest=guests(policy),
         audited=for_staff(policy),
         metered=not known.unmetered,
-        quotas=tuple(_quotas(method.full_name, known)),
+        instead=_quota(method.full_name, known.instead) if known.HasField("instead") else None,
+        quotas=tuple(_quota(method.full_name, quota) for quota in known.quotas),
         criticality=EXEMPT if known.unmetered else known.criticality or policy_pb2.CRITICALITY_DEFAULT,
         timeout=known.timeout.ToTimedelta().total_seconds()
         if known.HasField("timeout")
@@ -138,11 +141,10 @@ def plan(method: MethodDescriptor) -> Plan:
     )
 
 
-def _quotas(name: str, policy: policy_pb2.Policy) -> Iterator[StrictQuota]:
-    for quota in policy.quotas:
-        window = quota.window.ToTimedelta().total_seconds()
-        label = f"{name.rpartition('.')[2]}/{quota.limit} in {window:g} s"
-        yield StrictQuota(Allowance(label, quota.limit, window), quota.by == policy_pb2.QUOTA_SUBJECT_ADDRESS)
+def _quota(name: str, quota: policy_pb2.Quota) -> OwnQuota:
+    window = quota.window.ToTimedelta().total_seconds()
+    label = f"{name.rpartition('.')[2]}/{quota.limit} in {window:g} s"
+    return OwnQuota(Allowance(label, quota.limit, window), quota.by == policy_pb2.QUOTA_SUBJECT_ADDRESS)
 
 
 @cache

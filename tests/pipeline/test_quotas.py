@@ -10,7 +10,9 @@ from typing import Any
 import grpc
 import pytest
 
+from ani.media.v1 import media_service_pb2, upload_service_pb2
 from ani.system.v1 import system_service_pb2 as pb
+from server.pipeline.plan import plan
 from server.settings import Settings
 from tests.pipeline.conftest import Eventually, Probe, Start, Token
 from tests.platform.conftest import OwnValkey
@@ -120,6 +122,58 @@ class TestUsualAllowance:
         await eventually(lambda: remaining() < 20)
 
         assert await granted(second, "Read", tries=30) < 20
+
+
+class TestAllowanceInPlaceOfTheUsualOne:
+    @pytest.mark.settings(quota_per_minute=5)
+    async def test_lets_a_page_of_images_load_and_leaves_the_usual_one_alone(self, probe: Probe) -> None:
+        page = await granted(probe, "Ample", tries=60)
+        _, image = await with_metadata(probe("Ample"))
+        _, other = await with_metadata(probe("Read"))
+
+        assert page == 60
+        assert image["x-ratelimit-limit"] == "100"
+        assert ("5", "4") == (other["x-ratelimit-limit"], other["x-ratelimit-remaining"])
+
+    @pytest.mark.settings(quota_per_minute=5)
+    async def test_ends_too_for_all_of_an_address(self, probe: Probe, token: Token) -> None:
+        mine = await granted(probe, "Ample", tries=70, metadata=(*token(), *from_address("192.0.2.1")))
+        others = await granted(probe, "Ample", tries=70, metadata=(*token(account_id=OTHER), *from_address("192.0.2.1")))
+        elsewhere = await granted(probe, "Ample", tries=5, metadata=(*token(), *from_address("192.0.2.2")))
+
+        assert (mine, elsewhere) == (70, 5)
+        assert 30 <= others <= 35
+
+    @pytest.mark.settings(quota_per_minute=500)
+    async def test_is_never_smaller_than_the_usual_one(self, probe: Probe) -> None:
+        _, metadata = await with_metadata(probe("Ample"))
+
+        assert metadata["x-ratelimit-limit"] == "500"
+
+    @pytest.mark.settings(quota_per_minute=0)
+    async def test_is_off_where_the_usual_one_is(self, probe: Probe) -> None:
+        _, metadata = await with_metadata(probe("Ample"))
+
+        assert not [name for name in metadata if name.startswith("x-ratelimit")]
+
+    @pytest.mark.parametrize(
+        "service_and_name", ["UploadService.GetImage", "UploadService.GetPlaybackFile", "MediaService.GetManifest"]
+    )
+    def test_is_what_pages_and_players_ask_for_by_the_dozen(self, service_and_name: str) -> None:
+        service, name = service_and_name.split(".")
+        file = upload_service_pb2 if service == "UploadService" else media_service_pb2
+
+        planned = plan(file.DESCRIPTOR.services_by_name[service].methods_by_name[name])
+
+        assert planned.instead is not None
+        assert planned.instead.by_address
+        assert planned.instead.allowance.limit >= 20 * 60
+
+    @pytest.mark.settings(quota_per_minute=5)
+    async def test_is_no_way_to_guess_tokens(self, probe: Probe) -> None:
+        refused = [await refusal(probe("Ample", metadata=(("authorization", "Bearer x"),))) for _ in range(6)]
+
+        assert refused[-1].reason == "QUOTA_USED_UP"
 
 
 class TestStrictAllowance:
