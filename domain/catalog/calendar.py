@@ -55,8 +55,9 @@ def _event(uid: str, airing: Airing) -> Iterator[str]:
     count = entry.episode_count if entry else 1
     yield "BEGIN:VEVENT"
     yield f"UID:{uid}@ani"
-    yield f"DTSTAMP:{moment(max(entry.update_time, broadcast.update_time) if entry else broadcast.update_time)}"
-    yield f"SEQUENCE:{broadcast.version + (entry.version if entry else 0)}"
+    # An entry's own would fall when the slot that it stood for is expected again.
+    yield f"DTSTAMP:{moment(broadcast.update_time)}"
+    yield f"SEQUENCE:{broadcast.version}"
     if airing.precision is Precision.MINUTE:
         yield f"DTSTART:{moment(airing.time)}"
         yield f"DURATION:PT{USUAL_MINUTES * count}M"

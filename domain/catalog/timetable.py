@@ -43,6 +43,7 @@ class Broadcast:
     # Only of releases that air weekly now.
     slot: WeeklySlot | None = None
     premiere_time: datetime | None = None
+    # Both grow with every change of the release and of its schedule, whatever becomes of an entry.
     version: int
     update_time: datetime
 

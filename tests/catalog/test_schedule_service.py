@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from icalendar import Calendar
 
 from adapters.postgres import Database
 from adapters.postgres.catalog.schedule import PostgresSchedule
@@ -61,6 +62,12 @@ async def shown(
 ) -> list[Airing]:
     found = await schedule.get_schedule(view, time_zone=time_zone, release=release, viewer=viewer, now=NOON)
     return [airing for day in found.days for airing in day.airings] + list(found.undated)
+
+
+async def stamps(schedule: Schedule) -> dict[str, tuple[int, datetime]]:
+    """Return by its id what the feed tells of each event's age."""
+    feed = Calendar.from_ical(await schedule.get_calendar(release="", viewer=GUEST, now=NOON, name="Ani"))
+    return {str(event["UID"]): (int(event["SEQUENCE"]), event["DTSTAMP"].dt) for event in feed.walk("VEVENT")}
 
 
 class TestGetSchedule:
@@ -175,6 +182,32 @@ class TestGetCalendar:
         assert 7 == feed.count("BEGIN:VEVENT")
         assert f"UID:{release.release_id}-{entry.slot_date}@ani" in feed
         assert hidden.release_id not in feed
+
+    async def test_never_tells_a_smaller_sequence_whatever_becomes_of_an_entry(
+        self, schedule: Schedule, editing: Editing, admin: Desk
+    ) -> None:
+        """An airing that is put off and back again, and one whose slot is expected again when the entry is gone."""
+        weekly, _ = await admin.create_release(a_release(weekly_slot=SLOT))
+        told = [await stamps(schedule)]
+        entry = await created(editing, weekly)
+        told.append(await stamps(schedule))
+        for later in (timedelta(days=1), timedelta(0), timedelta(days=2), timedelta(0)):
+            await changed(editing, entry, planned_air_time=entry.planned_air_time + later)
+            told.append(await stamps(schedule))
+        await changed(editing, entry, slot_date="2026-04-07")
+        told.append(await stamps(schedule))
+        await changed(editing, entry, slot_date=entry.slot_date)
+        told.append(await stamps(schedule))
+        await editing.delete(SCHEDULE_ENTRY, entry.schedule_entry_id, version=0, author=AUTHOR, at=LATER)
+        told.append(await stamps(schedule))
+        await editing.undelete_item(SCHEDULE_ENTRY.name, entry.schedule_entry_id, author=AUTHOR, at=LATER)
+        told.append(await stamps(schedule))
+
+        slot = f"{weekly.release_id}-{entry.slot_date}@ani"
+        sequences, times = zip(*(one[slot] for one in told if slot in one), strict=True)
+
+        assert sorted(set(sequences)) == list(sequences)
+        assert sorted(times) == list(times)
 
 
 class TestScheduleEntry:

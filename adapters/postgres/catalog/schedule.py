@@ -7,13 +7,13 @@ from functools import cache
 from typing import Any
 
 import asyncpg
-from sqlalchemy import BigInteger, Date, Integer, bindparam, insert, literal_column, or_, select, update
+from sqlalchemy import BigInteger, Date, Integer, bindparam, func, insert, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_not
 
 from adapters.postgres import Connection
 from adapters.postgres.catalog.episodes import DEMANDS, RELEASE, demands, release_conditions
 from adapters.postgres.catalog.listing import viewing, visible
-from adapters.postgres.catalog.tables import releases, schedule_changes, schedule_entries
+from adapters.postgres.catalog.tables import releases, schedule_changes, schedule_entries, schedule_versions
 from adapters.postgres.schema import Id, Moment
 from adapters.postgres.statement import Statement
 from domain.catalog.model import Status, Title, WeeklySlot
@@ -36,11 +36,12 @@ _values = {c.name: bindparam(c.name, type_=c.type) for c in _columns}
 _one = schedule_entries.c.schedule_entry_id == bindparam("schedule_entry_id", type_=Id)
 _present = schedule_entries.c.delete_time.is_(None)
 _release_present = releases.c.delete_time.is_(None)
+_versioned = schedule_versions.c.release_id == releases.c.release_id
 _broadcast = (
     *DEMANDS,
     *(releases.c[name] for name in ("alias", "titles", "weekday", "minute", "zone", "status", "premiere_time")),
-    releases.c.version.label("release_version"),
-    releases.c.update_time.label("release_update_time"),
+    (releases.c.version + func.coalesce(schedule_versions.c.version, 0)).label("broadcast_version"),
+    func.greatest(releases.c.update_time, schedule_versions.c.change_time).label("broadcast_update_time"),
 )
 
 BY_ID = Statement(select(*_columns).where(_one, _present))
@@ -65,6 +66,16 @@ DELETE = Statement(
 )
 UNDELETE = Statement(update(schedule_entries).where(_one).values(delete_time=None, update_time=_at))
 _log_values = {c.name: bindparam(c.name, type_=c.type) for c in schedule_changes.c if c.name != "change_id"}
+COUNT = Statement(
+    insert_or_not(schedule_versions)
+    .from_select(
+        ["release_id", "version", "change_time"], select(schedule_entries.c.release_id, literal_column("1"), _at).where(_one)
+    )
+    .on_conflict_do_update(
+        index_elements=["release_id"],
+        set_={"version": schedule_versions.c.version + 1, "change_time": func.greatest(schedule_versions.c.change_time, _at)},
+    )
+)
 LOG = Statement(insert(schedule_changes).values(_log_values))
 _changes = (
     select(*schedule_changes.c)
@@ -88,7 +99,7 @@ def _entries(*, viewer_sees_drafts: bool, of_one: bool) -> Statement:
         schedule_entries.c.actual_air_time.between(start, end),
         schedule_entries.c.slot_date.between(first, last),
     )
-    query = select(*_columns, *_broadcast).select_from(schedule_entries.join(releases))
+    query = select(*_columns, *_broadcast).select_from(schedule_entries.join(releases).outerjoin(schedule_versions, _versioned))
     query = query.where(around, _present, _release_present, *visible(viewer_sees_drafts=viewer_sees_drafts))
     if of_one:
         query = query.where(releases.c.release_id == bindparam("release_id", type_=Id))
@@ -99,7 +110,8 @@ def _entries(*, viewer_sees_drafts: bool, of_one: bool) -> Statement:
 def _weekly(*, viewer_sees_drafts: bool, of_one: bool) -> Statement:
     """Return the statement that finds what airs weekly; one for each shape."""
     airs = releases.c.status == literal_column(str(Status.ONGOING.value))
-    query = select(*_broadcast).where(airs, releases.c.zone.is_not(None), _release_present)
+    query = select(*_broadcast).select_from(releases.outerjoin(schedule_versions, _versioned))
+    query = query.where(airs, releases.c.zone.is_not(None), _release_present)
     query = query.where(*visible(viewer_sees_drafts=viewer_sees_drafts))
     if of_one:
         query = query.where(releases.c.release_id == bindparam("release_id", type_=Id))
@@ -123,6 +135,7 @@ class KeptSchedule:
             raise ScheduleReleaseUnknown(release=item.release_id, field="schedule_entry.release_id")
         if await ADD.fetchrow(connection, **_row(item)) is None:
             return False
+        await COUNT.execute(connection, schedule_entry_id=item.schedule_entry_id, at=item.update_time)
         await _log(connection, None, item)
         return True
 
@@ -131,13 +144,16 @@ class KeptSchedule:
         row = _row(item)
         del row["release_id"], row["create_time"]
         await SAVE.execute(connection, **row)
+        await COUNT.execute(connection, schedule_entry_id=item.schedule_entry_id, at=item.update_time)
         await _log(connection, before, item)
 
     async def delete(self, connection: Connection, item_id: str, *, at: datetime) -> None:
         await DELETE.execute(connection, schedule_entry_id=item_id, at=at)
+        await COUNT.execute(connection, schedule_entry_id=item_id, at=at)
 
     async def undelete(self, connection: Connection, item_id: str, *, at: datetime) -> None:
         await UNDELETE.execute(connection, schedule_entry_id=item_id, at=at)
+        await COUNT.execute(connection, schedule_entry_id=item_id, at=at)
 
 
 class PostgresSchedule:
@@ -214,8 +230,8 @@ def _as_broadcast(row: asyncpg.Record) -> Broadcast:
         terms=demands(row),
         slot=WeeklySlot(row["weekday"], row["minute"], row["zone"]) if airs_weekly else None,
         premiere_time=row["premiere_time"],
-        version=row["release_version"],
-        update_time=row["release_update_time"],
+        version=row["broadcast_version"],
+        update_time=row["broadcast_update_time"],
     )
 
 

@@ -237,6 +237,16 @@ schedule_changes = Table(
     schema=SCHEMA,
 )
 
+# How often the schedule of a release has changed, entries that are gone included: calendars must never be told a smaller number.
+schedule_versions = Table(
+    "schedule_versions",
+    metadata,
+    Column("release_id", Id, ForeignKey(releases.c.release_id), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("change_time", Moment, nullable=False),
+    schema=SCHEMA,
+)
+
 # Rules of episode numbers elsewhere, one row for each provider that knows a rule's first title.
 episode_redirects = Table(
     "episode_redirects",
