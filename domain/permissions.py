@@ -38,6 +38,7 @@ class PermissionMissing(PermissionDenied):
     text = "This call needs the permission {permission}."
 
 
+_OVER_ONES_OWN = frozenset({Permission.TEAMS_FOUND, Permission.OPERATIONS_FOLLOW})
 _GUEST: frozenset[str] = frozenset()
 _USER = _GUEST | {Permission.TEAMS_FOUND, Permission.REVIEWS_JOIN, Permission.OPERATIONS_FOLLOW}
 _MODERATOR = _USER | {Permission.TEAMS_MODERATE, Permission.ACCOUNTS_READ, Permission.ACCOUNTS_MODERATE}
@@ -49,9 +50,9 @@ ROLE_PERMISSIONS: Mapping[Role, frozenset[str]] = MappingProxyType(
 )
 
 
-def is_for_staff(permission: str) -> bool:
-    """Tell whether only staff hold a permission."""
-    return permission not in _USER
+def is_over_others(permission: str) -> bool:
+    """Tell whether a permission is one over what is others': the audit log keeps what is done by it."""
+    return permission not in _OVER_ONES_OWN
 
 
 def holds(viewer: Viewer, permission: str) -> bool:

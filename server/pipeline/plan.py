@@ -20,7 +20,7 @@ from domain.kernel import Viewer
 from server.pipeline.errors import RequestInvalid, RequestMalformed, Violation
 from server.pipeline.overload import EXEMPT
 from server.pipeline.quotas import Allowance
-from server.pipeline.viewer import Caller, for_staff, gate, guests
+from server.pipeline.viewer import Caller, gate, guests, is_audited
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 VALIDATOR = protovalidate.Validator()
@@ -125,7 +125,7 @@ def plan(method: MethodDescriptor) -> Plan:
         read_only=options.idempotency_level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS,
         check=gate(policy),
         guest=guests(policy),
-        audited=for_staff(policy),
+        audited=is_audited(policy),
         metered=not known.unmetered,
         instead=_quota(method.full_name, known.instead) if known.HasField("instead") else None,
         quotas=tuple(_quota(method.full_name, quota) for quota in known.quotas),

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ani.options.v1 import policy_pb2
 from domain.kernel import PermissionDenied, Role, Unauthenticated, Viewer
-from domain.permissions import PermissionMissing, holds, is_for_staff
+from domain.permissions import PermissionMissing, holds, is_over_others
 from server.pipeline.keys import KeyShown, KnownKeys, shown_key
 from server.pipeline.revoked import Revocation, Revoked, SessionRevoked
 
@@ -267,12 +267,12 @@ def _no_guest(_caller: Caller) -> Caller:
     raise GuestPassInsufficient
 
 
-def for_staff(policy: policy_pb2.Policy | None) -> bool:
-    """Tell whether a policy's access rule keeps a method to staff."""
+def is_audited(policy: policy_pb2.Policy | None) -> bool:
+    """Tell whether a policy's access rule makes a method one of which the audit log tells: for staff, or over what is others'."""
     if policy is None:
         return False
     if policy.access.WhichOneof("rule") == "permission":
-        return is_for_staff(policy.access.permission)
+        return is_over_others(policy.access.permission)
     return Role(policy.access.role).is_staff
 
 

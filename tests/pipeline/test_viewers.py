@@ -13,6 +13,7 @@ from google.protobuf import message_factory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ani.accounts.v1 import token_key_service_pb2 as token_key_pb
 from ani.catalog.v1 import browsing_service_pb2 as browsing_pb
 from ani.catalog.v1 import catalog_admin_service_pb2 as admin_pb
 from ani.catalog.v1 import catalog_service_pb2 as pb
@@ -96,6 +97,7 @@ requests: dict[str, st.SearchStrategy[Any]] = {
     ),
     "ListPromos": st.builds(promo_pb.ListPromosRequest, placement=st.sampled_from([1, 2])),
     "GetVast": st.builds(promo_pb.GetVastRequest, placement=st.just(promo_pb2.PROMO_PLACEMENT_PRE_ROLL)),
+    "GetTokenKeySet": st.builds(token_key_pb.GetTokenKeySetRequest),
     "GetImage": st.builds(upload_pb.GetImageRequest, file_id=st.sampled_from(FILES)),
 }
 asked = st.sampled_from(CACHED).flatmap(lambda method: st.tuples(st.just(method.name), requests[method.name]))
