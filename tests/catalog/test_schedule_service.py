@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from icalendar import Calendar
@@ -66,7 +67,7 @@ async def shown(
 
 async def stamps(schedule: Schedule) -> dict[str, tuple[int, datetime]]:
     """Return by its id what the feed tells of each event's age."""
-    feed = Calendar.from_ical(await schedule.get_calendar(release="", viewer=GUEST, now=NOON, name="Ani"))
+    feed: Any = Calendar.from_ical(await schedule.get_calendar(release="", viewer=GUEST, now=NOON, name="Ani"))
     return {str(event["UID"]): (int(event["SEQUENCE"]), event["DTSTAMP"].dt) for event in feed.walk("VEVENT")}
 
 
