@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import json
 import re
 from email.message import EmailMessage
 from email.policy import default
@@ -52,6 +53,24 @@ async def registered(stack: Stack, http: httpx.AsyncClient, name: str) -> Body:
     answer = {"signIn": step["signIn"], "kind": "CHALLENGE_KIND_EMAIL_CODE", "answer": await code(stack, address)}
     tokens: Body = (await posted(http, "/v1/sign-ins:continue", answer))["step"]["tokens"]
     return tokens
+
+
+class Events:
+    """The messages of a stream, as server-sent events."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self._lines = answer.aiter_lines()
+
+    async def next(self) -> Body:
+        async for line in self._lines:
+            if line.startswith("data:"):
+                event: Body = json.loads(line.removeprefix("data:"))
+                return event
+        raise AssertionError("the stream has ended")
+
+
+def other(number: str) -> str:
+    return f"{(int(number) + 1) % 100:02}"
 
 
 async def refused(answer: httpx.Response, status: int) -> str:
@@ -117,3 +136,67 @@ class TestAccount:
 
         assert above.status_code in {400, 403}
         assert foreign.status_code in {403, 404}
+
+
+class TestTelevision:
+    @pytest.mark.timeout(120)
+    async def test_is_let_in_from_a_phone_listed_and_signed_out_alone(self, stack: Stack, http: httpx.AsyncClient) -> None:
+        phone = await registered(stack, http, "Sora")
+        here = {"authorization": f"Bearer {phone['accessToken']}"}
+        shown = await posted(http, "/v1/device-logins", {"device": {"name": "Living room", "client": "Ani for TV 1.0"}})
+        async with http.stream("POST", "/v1/device-logins:watch", json={"deviceCode": shown["deviceCode"]}, timeout=30) as waiting:
+            events = Events(waiting)
+            first = await events.next()
+            seen = (await http.get(f"/v1/device-logins/{shown['userCode']}", headers=here)).json()["deviceLogin"]
+            wrong = await http.post(
+                f"/v1/device-logins/{shown['userCode']}:approve", json={"number": other(shown["number"])}, headers=here
+            )
+            await posted(http, f"/v1/device-logins/{shown['userCode']}:approve", {"number": shown["number"]}, phone["accessToken"])
+            television = (await events.next())["tokens"]
+
+        there = {"authorization": f"Bearer {television['accessToken']}"}
+        listed = (await http.get("/v1/sessions", headers=here)).json()["sessions"]
+        on_television = await http.get("/v1/account", headers=there)
+        await http.delete(f"/v1/sessions/{television['sessionId']}", headers=here)
+
+        async def out() -> bool:
+            return (await http.get("/v1/account", headers=there)).status_code == 401
+
+        assert "heartbeat" in first
+        assert ("Living room", "DEVICE_LOGIN_STATE_PENDING", True) == (seen["deviceName"], seen["state"], seen["sameNetwork"])
+        assert "DEVICE_LOGIN_MISMATCH" == await refused(wrong, 404)
+        assert {"SESSION_KIND_USER", "SESSION_KIND_DEVICE"} == {session["kind"] for session in listed}
+        assert on_television.status_code == 200
+        assert await until(out, seconds=2)
+        assert (await http.get("/v1/account", headers=here)).status_code == 200
+
+    async def test_that_cannot_keep_a_stream_asks_again_and_again(self, stack: Stack, http: httpx.AsyncClient) -> None:
+        phone = await registered(stack, http, "Umi")
+        shown = await posted(http, "/v1/device-logins", {"device": {"name": "Bedroom"}})
+        code = {"deviceCode": shown["deviceCode"]}
+
+        pending = await http.post("/v1/device-logins:poll", json=code)
+        early = await http.post("/v1/device-logins:poll", json=code)
+        await posted(http, f"/v1/device-logins/{shown['userCode']}:approve", {"number": shown["number"]}, phone["accessToken"])
+        tokens = (await posted(http, "/v1/device-logins:poll", code))["tokens"]
+        again = await http.post("/v1/device-logins:poll", json=code)
+
+        assert "AUTHORIZATION_PENDING" == await refused(pending, 400)
+        assert "SLOW_DOWN" == await refused(early, 429)
+        assert tokens["sessionId"] != phone["sessionId"]
+        assert "EXPIRED_TOKEN" == await refused(again, 400)
+
+
+class TestAuditLog:
+    async def test_is_proven_unbroken_by_a_command(self, stack: Stack, http: httpx.AsyncClient, editor: httpx.AsyncClient) -> None:
+        await registered(stack, http, "Yui")
+        await editor.post("/v1/admin/genres", json={"genre": {"genreId": "audited", "name": "Audited"}})
+
+        async def sealed() -> bool:
+            return not await stack.ask("SELECT 1 FROM platform.audit_log WHERE chain_number IS NULL LIMIT 1")
+
+        await until(sealed, seconds=20)
+        verified = stack.command("audit", "verify")
+
+        assert 0 == verified.returncode, verified.stderr
+        assert "the audit log is unbroken" in verified.stdout
