@@ -12,10 +12,10 @@ from typing import Protocol
 from domain.accounts import typed_codes
 from domain.accounts.decisions import Decisions
 from domain.accounts.letters import Letters
-from domain.accounts.model import Account, Device, EndReason, SessionKind, Tokens
+from domain.accounts.model import Account, Device, SessionKind, Tokens
 from domain.accounts.owners import OwnerStore, caller_of
 from domain.accounts.profiles import PinNeeded, ProfileNotFound
-from domain.accounts.sessions import Sessions, SessionStore
+from domain.accounts.sessions import Sessions, SessionStore, was_thrown_out
 from domain.accounts.steps import Handle, SignInOver
 from domain.accounts.throttle import Throttle
 from domain.kernel import Begin, Exhausted, FailedPrecondition, NotFound, PermissionDenied, Viewer
@@ -242,7 +242,7 @@ class DeviceLogins:
         if account is None or (login.profile_id and await store.profile(account.account_id, login.profile_id) is None):
             raise ExpiredToken
         account.demand_unbanned(at=at)
-        if login.session_id and await _was_thrown_out(store, login.session_id):
+        if await was_thrown_out(store, login.session_id):
             raise AccessDenied
         device = login.device
         tokens = await self._sessions.open(
@@ -328,12 +328,6 @@ def _alive(login: DeviceLogin | None, handle: Handle, *, at: datetime) -> Device
     if login.state is DeviceLoginState.DENIED:
         raise AccessDenied
     return login
-
-
-async def _was_thrown_out(store: DeviceLoginStore, session_id: str) -> bool:
-    """Tell whether a session was ended by others: whom it let in shortly before is not let in after."""
-    found = await store.session(session_id)
-    return found is None or found[0].end_reason not in {None, EndReason.SIGNED_OUT}
 
 
 async def _chosen(store: DeviceLoginStore, profile_id: str, viewer: Viewer, *, at: datetime) -> str:

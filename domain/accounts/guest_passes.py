@@ -21,7 +21,7 @@ from domain.accounts.model import (
 )
 from domain.accounts.owners import OwnerStore, caller_of
 from domain.accounts.profiles import ProfileDeleted
-from domain.accounts.sessions import Sessions, SessionStore
+from domain.accounts.sessions import Sessions, SessionStore, was_thrown_out
 from domain.accounts.throttle import Throttle
 from domain.kernel import Begin, FailedPrecondition, NotFound, PermissionDenied, Viewer, new_id
 
@@ -72,6 +72,8 @@ class GuestPass:
     account_id: str
     code_mark: bytes
     maturity: int
+    # Of whoever made it; that of the guest follows once there is one.
+    host_session_id: str | None = None
     device_name: str = ""
     session_id: str | None = None
     create_time: datetime
@@ -138,6 +140,7 @@ class GuestPasses:
             guest_pass_id=new_id(at=at),
             account_id=viewer.account_id,
             code_mark=self._marked(code),
+            host_session_id=viewer.session_id or None,
             maturity=min(viewer.maturity if maturity is None else maturity, viewer.maturity),
             create_time=at,
             expire_time=at + LIFETIME,
@@ -177,7 +180,7 @@ class GuestPasses:
         async with self._begin() as store:
             taken = await store.redeem_guest_pass(mark, device_name=device.device_name, expire_time=at + LIFETIME, at=at)
             account = await store.account_to_change(taken.account_id) if taken else None
-            if taken is None or account is None:
+            if taken is None or account is None or await was_thrown_out(store, taken.host_session_id):
                 raise GuestPassInvalid
             # Without its id: a guest's device is none that the host is known by.
             unnamed = replace(device, device_id="")

@@ -289,6 +289,14 @@ class Sessions:
         return len(ended)
 
 
+async def was_thrown_out(store: SessionStore, session_id: str | None) -> bool:
+    """Tell whether a session was ended from elsewhere: whoever held it lets nobody in after, by what they did before."""
+    if not session_id:
+        return False
+    found = await store.session(session_id)
+    return found is None or found[0].end_reason not in {None, EndReason.SIGNED_OUT}
+
+
 async def demand_fresh_proof(store: Any, viewer: Viewer, *, at: datetime) -> None:
     """Raises ProofTooOld unless the caller proved a few minutes ago who they are. `store` is any SessionStore."""
     found = await store.session(viewer.session_id) if viewer.session_id else None

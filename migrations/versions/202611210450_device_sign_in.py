@@ -41,6 +41,7 @@ STATEMENTS: tuple[str, ...] = (
         account_id uuid NOT NULL REFERENCES accounts.accounts (account_id) ON DELETE CASCADE,
         code_mark bytea NOT NULL,
         maturity smallint NOT NULL,
+        host_session_id uuid,
         device_name text NOT NULL,
         session_id uuid,
         create_time timestamptz NOT NULL,

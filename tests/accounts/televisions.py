@@ -88,7 +88,7 @@ async def changed(settings: Settings, statement: str, *values: Any) -> None:
     await connection.close()
 
 
-async def found(settings: Settings, query: str, *values: Any) -> list[str]:
+async def found(settings: Settings, query: str, *values: Any) -> list[Any]:
     """Return the first column of what the database holds."""
     connection = await asyncpg.connect(settings.database_url)
     rows = await connection.fetch(query, *values)

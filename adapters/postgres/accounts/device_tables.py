@@ -47,6 +47,8 @@ guest_passes = Table(
     Column("account_id", Id, ForeignKey(accounts.c.account_id, ondelete="CASCADE"), nullable=False),
     Column("code_mark", LargeBinary, nullable=False),
     Column("maturity", SmallInteger, nullable=False),
+    # By which it was made.
+    Column("host_session_id", Id),
     Column("device_name", Text, nullable=False),
     # Once it was redeemed.
     Column("session_id", Id),
