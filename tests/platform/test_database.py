@@ -71,7 +71,11 @@ async def answers(database: Database) -> bool:
 async def sessions(database: Database, state: str) -> int:
     """Count the sessions of the pool in a state, leaving out the one that asks."""
     async with database.reads(bare)() as connection:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state = $2 AND pid <> pg_backend_pid()"
+        # Other processes of the tests have databases of their own in the same cluster.
+        query = """
+            SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = $1 AND state = $2 AND pid <> pg_backend_pid()
+        """
         return int(await connection.fetchval(query, "ani-tests", state))
 
 
