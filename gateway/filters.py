@@ -49,6 +49,8 @@ FORGED = (
     "x-user-id",
 )
 FORGED_PREFIXES = ("x-ani-", "x-envoy-")
+# These are for the servers, from whoever signs calls.
+SIGNED = ("x-ani-signature", "x-ani-timestamp", "x-ani-nonce")
 GRPC_HEADERS = ("grpc-status", "grpc-message", "grpc-encoding", "grpc-accept-encoding", "grpc-status-details-bin")
 RATE_LIMITS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 # What pages of other origins may read of an answer, and send with a request.
@@ -106,7 +108,10 @@ def inner(gateway: Gateway, methods: Iterable[Method]) -> list[Config]:
 def sanitation(gateway: Gateway) -> Config:
     """Take away what only the gateway may say, before anything reads it."""
     mutations: list[Config] = [{"remove": name} for name in FORGED]
+    mutations += [{"append": header(f"kept-{name}", f"%REQ({name})%")} for name in SIGNED]
     mutations += [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in FORGED_PREFIXES]
+    mutations += [{"append": header(name, f"%REQ(kept-{name})%")} for name in SIGNED]
+    mutations += [{"remove": f"kept-{name}"} for name in SIGNED]
     if not gateway.trusted_hops:
         mutations += [{"remove": name} for name in ("x-forwarded-for", "x-forwarded-proto")]
     if gateway.country_header:

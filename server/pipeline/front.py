@@ -22,6 +22,7 @@ from server.pipeline.overload import Limiter
 from server.pipeline.places import OpenStreams
 from server.pipeline.plan import Plan
 from server.pipeline.quotas import Allowance, Quotas, Standing
+from server.pipeline.signing import Signing
 from server.pipeline.viewer import Caller, Identification
 from server.telemetry import bind_request_id, new_request_id
 
@@ -98,6 +99,7 @@ class Machinery:
     """What the pipeline works with."""
 
     identification: Identification
+    signing: Signing
     quotas: Quotas
     limiter: Limiter
     cache: AnswerCache | None
@@ -166,12 +168,15 @@ class Front:
             visit.caller = self._identify(metadata, context.peer)
             self._let_in(visit, metadata)
         except Exception as fault:  # noqa: BLE001 - whoever handles the call turns it into an answer
-            refused = isinstance(fault, (Unauthenticated, PermissionDenied))
-            visit.fault = self._counted(visit, fault, metadata, context) if refused else fault
+            visit.fault = fault
+            if isinstance(fault, (Unauthenticated, PermissionDenied)):
+                if visit.caller is NOBODY:
+                    visit.caller = self.machinery.identification.stranger(metadata, context.peer)
+                visit.fault = self._counted(visit, fault, visit.caller)
         return visit
 
-    async def meet(self, visit: Visit, context: Any) -> None:
-        """Let a caller in who shows an API key; raise whatever else speaks against a call."""
+    async def meet(self, visit: Visit, context: Any, message: bytes | None) -> None:
+        """Let a caller in who shows an API key; raise whatever else speaks against a call. A stream is no message."""
         fault, visit.fault = visit.fault, None
         if not isinstance(fault, KeyShown):
             raise fault or AssertionError("nothing speaks against the call")
@@ -182,10 +187,14 @@ class Front:
         if (asks := not identification.is_known(metadata)) and self._usual is not None:
             self._count(visit, self._take(self._usual, stranger.key))
         try:
-            visit.caller, _ = await identification.find(metadata, context.peer)
+            visit.caller, secret = await identification.find(metadata, context.peer)
+            if secret:
+                signing, key_id = self.machinery.signing, visit.caller.key_id
+                await signing.verify(self.plan.name, message, metadata, key_id=key_id, secret=secret)
+                asks, stranger = False, visit.caller
             self._let_in(visit, metadata)
         except (Unauthenticated, PermissionDenied) as refusal:
-            raise refusal if asks else self._counted(visit, refusal, metadata, context) from None
+            raise refusal if asks else self._counted(visit, refusal, stranger) from None
 
     def _let_in(self, visit: Visit, metadata: Mapping[str, str | bytes]) -> None:
         """Ask what the contract asks of every caller."""
@@ -198,13 +207,11 @@ class Front:
         if "x-revision" in metadata:
             visit.revision = _revision(metadata["x-revision"])
 
-    def _counted(self, visit: Visit, refusal: Exception, metadata: Mapping[str, str | bytes], context: Any) -> Exception:
+    def _counted(self, visit: Visit, refusal: Exception, caller: Caller) -> Exception:
         """Count a call that was turned away as any other, since guessing must not be free, and return what turns it away."""
-        if visit.caller is NOBODY:
-            visit.caller = self.machinery.identification.stranger(metadata, context.peer)
         try:
             if self._usual is not None:
-                self._count(visit, self._take(self._usual, visit.caller.key))
+                self._count(visit, self._take(self._usual, caller.key))
         except QuotaUsedUp as used_up:
             return used_up
         return refusal

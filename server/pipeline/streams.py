@@ -54,7 +54,7 @@ def server_stream(front: Front, method: Streaming) -> Callable[[Any, Any], Await
         with ExitStack() as held:
             try:
                 if visit.fault is not None:
-                    await front.meet(visit, context)
+                    await front.meet(visit, context, None if plan.client_streaming else incoming)
                 held.enter_context(_place(front, visit))
                 await _await_turn(front, visit)
                 request = _requests(front, incoming) if plan.client_streaming else plan.parse(incoming)
@@ -79,7 +79,7 @@ def client_stream(front: Front, method: Collecting) -> Callable[[Any, Any], Awai
         visit = front.admit(context)
         try:
             if visit.fault is not None:
-                await front.meet(visit, context)
+                await front.meet(visit, context, None)
             with _place(front, visit):
                 await _await_turn(front, visit)
                 async with _bounded(front.plan.timeout):

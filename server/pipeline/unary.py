@@ -85,7 +85,7 @@ def _direct(front: Front, work: Working) -> Handler:
         visit = front.admit(context)
         try:
             if visit.fault is not None:
-                await front.meet(visit, context)
+                await front.meet(visit, context, data)
             if strict:
                 await front.take_strictly(visit)
             if visit.revision:
@@ -111,7 +111,7 @@ def _cached(front: Front, work: Work, cache: AnswerCache) -> Handler:
         visit = front.admit(context)
         try:
             if visit.fault is not None:
-                await front.meet(visit, context)
+                await front.meet(visit, context, data)
             caller = visit.caller
             if strict:
                 await front.take_strictly(visit)

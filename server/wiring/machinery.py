@@ -10,6 +10,7 @@ from adapters.postgres import Database, migrate
 from adapters.postgres.audit import PostgresAudit
 from adapters.redis import Valkey
 from adapters.redis.cache import ValkeyCache
+from adapters.redis.nonces import ValkeyNonces
 from adapters.redis.quotas import ValkeyQuotas
 from domain.kernel import Unavailable
 from server.health import Part
@@ -18,6 +19,7 @@ from server.pipeline.cache import AnswerCache
 from server.pipeline.front import Machinery, Tracing
 from server.pipeline.overload import Limiter
 from server.pipeline.quotas import Allowance, Quotas
+from server.pipeline.signing import Signing
 from server.pipeline.viewer import Identification
 from server.settings import Settings
 from server.telemetry.calls import CallLog
@@ -69,6 +71,7 @@ async def machinery(
         identification=Identification(
             tokens.verifier, keys=keys.known_keys(settings, database), trusted_hops=settings.trusted_hops
         ),
+        signing=Signing(ValkeyNonces(valkey)),
         quotas=quotas,
         limiter=limiter,
         cache=cache,

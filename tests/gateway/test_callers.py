@@ -42,6 +42,22 @@ class TestHeaders:
         assert not {value for name, value in FORGED.items() if metadata.get(name) == value}
         assert metadata["authorization"] == "Bearer x"
 
+    async def test_of_signed_calls_get_through_and_are_not_made_up(self, http: httpx.AsyncClient) -> None:
+        signed = {"x-ani-signature": "ab" * 32, "x-ani-timestamp": "1700000000", "x-ani-nonce": "0123456789abcdef"}
+
+        metadata, without = await seen(http, signed | FORGED), await seen(http, {})
+
+        assert signed.items() <= metadata.items()
+        assert {"x-ani-anything", "x-ani-country"}.isdisjoint(metadata)
+        assert not [name for name in (*metadata, *without) if name.startswith("kept-")]
+        assert not signed.keys() & without.keys()
+
+    async def test_say_when_a_message_was_made_from_json(self, http: httpx.AsyncClient) -> None:
+        """Servers go by that: nobody can sign such a message."""
+        metadata = await seen(http, {"x-envoy-original-path": ""})
+
+        assert metadata["x-envoy-original-path"] == "/v1/releases/echo"
+
     async def test_with_underscores_are_refused(self, http: httpx.AsyncClient) -> None:
         answer = await http.get("/v1/genres", headers={"x_user_id": "root"})
 
