@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 from domain.media.files import StorageUnavailable
 
@@ -37,6 +37,14 @@ def storage_at(url: str, *, folder: Path) -> LocalStorage | S3Storage:
     if url.startswith("file:"):
         return LocalStorage(Path(unquote(urlsplit(url).path)))
     return S3Storage.connect(url) if url else LocalStorage(folder)
+
+
+def part_of(url: str, name: str) -> str:
+    """Return the URL of a storage within another one, which does not list what is in it; nothing stays nothing."""
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
 class LocalStorage:

@@ -57,7 +57,7 @@ from server.mail import tasks as mail_tasks
 from server.mail.letters import Writer
 from server.media import playback_tasks, promo_tasks, upload_tasks
 from server.settings import Settings
-from server.wiring import devices
+from server.wiring import devices, own_data
 
 log = logging.getLogger("ani.worker")
 
@@ -138,12 +138,14 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
     stack.push_async_callback(valkey.close)
     forget = _forgetting(database, valkey)
     uploads = _uploads(settings, database, stack)
+    own = own_data.duties(settings, database, _now)
     reactions = [
         *catalog.reactions(forget),
         *upload_tasks.reactions(uploads, forget),
         *promo_tasks.reactions(forget),
         *playback_tasks.reactions(database.begins(PostgresPlayback)),
         *_mailing(settings),
+        *own.reactions,
     ]
     jobs = [
         *_jobs(outbox, database),
@@ -153,9 +155,10 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
         playback_tasks.job(database.begins(PostgresPlayback)),
         accounts_tasks.pruning(database.begins(PostgresAccounts)),
         *devices.jobs(database, _now),
+        *own.jobs,
     ]
     operations = imports.jobs(database, kodik_url=settings.kodik_url, kodik_token=settings.kodik_token)
-    return Work(reactions, [*jobs, *_importing(settings, database)], operations)
+    return Work(reactions, [*jobs, *_importing(settings, database)], operations | own.operations)
 
 
 def _importing(settings: Settings, database: Database) -> list[Job]:

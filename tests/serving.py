@@ -21,6 +21,7 @@ from ani.accounts.v1 import (
     device_login_service_pb2_grpc,
     guest_pass_service_pb2_grpc,
     own_account_service_pb2_grpc,
+    own_data_service_pb2_grpc,
     profiles_service_pb2_grpc,
     session_service_pb2_grpc,
 )
@@ -73,6 +74,10 @@ class Served:
     @property
     def own_account(self) -> own_account_service_pb2_grpc.OwnAccountServiceAsyncStub:
         return own_account_service_pb2_grpc.OwnAccountServiceStub(self.channel)
+
+    @property
+    def own_data(self) -> own_data_service_pb2_grpc.OwnDataServiceAsyncStub:
+        return own_data_service_pb2_grpc.OwnDataServiceStub(self.channel)
 
     @property
     def profiles(self) -> profiles_service_pb2_grpc.ProfilesServiceAsyncStub:

@@ -6,6 +6,7 @@ from adapters.postgres import platform
 from adapters.postgres.accounts import (
     device_tables,  # noqa: F401 - its tables join the others
     key_tables,  # noqa: F401 - its table joins the others
+    own_data_tables,  # noqa: F401 - its table joins the others
     profile_tables,  # noqa: F401 - its tables join the others
     proof_tables,  # noqa: F401 - its tables join the others
     team_tables,  # noqa: F401 - its tables join the others

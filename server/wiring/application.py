@@ -27,7 +27,7 @@ from server.pipeline import Pipeline
 from server.pipeline.revoked import RevocationWatch
 from server.settings import Settings
 from server.system.servicer import SystemServicer
-from server.wiring import accounts, content, devices, keys, proofs, tokens
+from server.wiring import accounts, content, devices, keys, own_data, proofs, tokens
 from server.wiring.machinery import machinery as machinery_of
 from server.wiring.machinery import parts
 
@@ -44,6 +44,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = tuple(
         *proofs.CONTRACTS,
         *tokens.CONTRACTS,
         *devices.CONTRACTS,
+        *own_data.CONTRACTS,
     )
     for service in contract.DESCRIPTOR.services_by_name.values()
 )
@@ -86,6 +87,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
             **proven.servicers,
             **access.servicers,
             **let_in.servicers,
+            **own_data.servicers(settings, desk),
             "SystemService": SystemServicer(health, database.schema_revision),
         }
         for service in SERVICES:
