@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import pwd
 import re
@@ -118,6 +119,11 @@ def _origins(text: str) -> tuple[str, ...]:
     if not all(ORIGIN.fullmatch(origin) for origin in origins):
         raise ValueError
     return origins
+
+
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """networks with commas between, each such as 192.0.2.0/24 or 2001:db8::/32"""
+    return tuple(map(ipaddress.ip_network, _words(text)))
 
 
 def _header(text: str) -> str:
@@ -245,6 +251,12 @@ class Settings:
     )
     trusted_hops: int = _setting(
         "ANI_TRUSTED_HOPS", 0, _whole(0, 10), "proxies in front of the gateway whose x-forwarded-for is believed"
+    )
+    staff_networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = _setting(
+        "ANI_STAFF_NETWORKS",
+        (),
+        _networks,
+        "networks, such as 192.0.2.0/24, outside of which tokens and API keys of staff are refused; empty means that none are",
     )
     cors_origins: tuple[str, ...] = _setting(
         "ANI_CORS_ORIGINS", (), _origins, "origins whose pages may call the API, with commas between; empty means none"

@@ -23,7 +23,7 @@ from server.pipeline.places import OpenStreams
 from server.pipeline.plan import Plan
 from server.pipeline.quotas import Allowance, Quotas, Standing
 from server.pipeline.signing import Signing
-from server.pipeline.viewer import Caller, Identification
+from server.pipeline.viewer import Caller, Identification, StaffElsewhere
 from server.telemetry import bind_request_id, new_request_id
 
 log = logging.getLogger("ani.pipeline")
@@ -170,9 +170,11 @@ class Front:
         except Exception as fault:  # noqa: BLE001 - whoever handles the call turns it into an answer
             visit.fault = fault
             if isinstance(fault, (Unauthenticated, PermissionDenied)):
+                counted = visit.caller
                 if visit.caller is NOBODY:
-                    visit.caller = self.machinery.identification.stranger(metadata, context.peer)
-                visit.fault = self._counted(visit, fault, visit.caller)
+                    counted = self.machinery.identification.stranger(metadata, context.peer)
+                    visit.caller = fault.caller if isinstance(fault, StaffElsewhere) else counted
+                visit.fault = self._counted(visit, fault, counted)
         return visit
 
     async def meet(self, visit: Visit, context: Any, message: bytes | None) -> None:
@@ -194,6 +196,8 @@ class Front:
                 asks, stranger = False, visit.caller
             self._let_in(visit, metadata)
         except (Unauthenticated, PermissionDenied) as refusal:
+            if isinstance(refusal, StaffElsewhere):
+                visit.caller = refusal.caller
             raise refusal if asks else self._counted(visit, refusal, stranger) from None
 
     def _let_in(self, visit: Visit, metadata: Mapping[str, str | bytes]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -20,6 +20,7 @@ REMEMBERED_CALLERS = 20_000
 REMEMBERED_LENGTH = 1024
 GUEST_SECONDS = 3600
 BEARER = "Bearer "
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 COUNTRY = re.compile(r"[A-Z]{2}")
 
 
@@ -107,6 +108,17 @@ class Caller:
             object.__setattr__(self, name, value)
 
 
+class StaffElsewhere(PermissionDenied):
+    """Raised when a token or an API key of staff is used outside of the networks that staff work in."""
+
+    text = "An account with a role for staff can only be used from the networks that are set for it."
+
+    def __init__(self, caller: Caller) -> None:
+        super().__init__()
+        # For the audit log: it may be a thief, and it says whose it is.
+        self.caller = caller
+
+
 class Identification:
     """Finds out who is calling; tokens are verified once and remembered until they expire."""
 
@@ -116,6 +128,7 @@ class Identification:
         *,
         keys: KnownKeys | None = None,
         trusted_hops: int = 0,
+        staff_networks: Sequence[Network] = (),
         revoked: Revoked | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -123,6 +136,7 @@ class Identification:
         self._keys = keys
         self.revoked = revoked or Revoked(clock=clock)
         self._trusted_hops = trusted_hops
+        self._staff_networks = staff_networks
         self._clock = clock
         self._callers: dict[tuple[str | bytes, ...], tuple[Caller, float]] = {}
 
@@ -156,6 +170,7 @@ class Identification:
             holder.key_id,
             holder.rank,
         )
+        self._demand_near(caller)
         # Not what was revoked while it was asked for; and what must be signed is to come here each time.
         if self._keys.known(key) is known and not holder.secret:
             self._remember((credentials, forwarded or peer(), country), caller, known.until)
@@ -195,7 +210,14 @@ class Identification:
             if self.revoked.is_void(viewer, issued):
                 raise SessionRevoked
         address = self._address(origin, forwarded=forwarded)
-        return Caller(_placed(viewer, country), address, expires if credentials else None, issued, rank=viewer.role), expires
+        caller = Caller(_placed(viewer, country), address, expires if credentials else None, issued, rank=viewer.role)
+        self._demand_near(caller)
+        return caller, expires
+
+    def _demand_near(self, caller: Caller) -> None:
+        """Raises StaffElsewhere."""
+        if self._staff_networks and caller.rank.is_staff and not _within(caller.address, self._staff_networks):
+            raise StaffElsewhere(caller)
 
     def _remember(self, who: tuple[str | bytes, ...], caller: Caller, until: float) -> None:
         if sum(map(len, who)) <= REMEMBERED_LENGTH:
@@ -235,6 +257,16 @@ def network(address: str) -> str:
         return str(parsed)
     # A socket for both families shows IPv4 callers in the one /64 of mapped addresses.
     return str(parsed.ipv4_mapped or ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
+def _within(address: str, networks: Sequence[Network]) -> bool:
+    """Tell whether an address is in one of these networks; what is no address, such as a socket's, is in none."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    plain = parsed.ipv4_mapped or parsed if isinstance(parsed, ipaddress.IPv6Address) else parsed
+    return any(plain in network for network in networks)
 
 
 def gate(policy: policy_pb2.Policy | None) -> Callable[[Viewer], None]:

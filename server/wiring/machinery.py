@@ -69,7 +69,10 @@ async def machinery(
         stack.push_async_callback(telling.close)
     return Machinery(
         identification=Identification(
-            tokens.verifier, keys=keys.known_keys(settings, database), trusted_hops=settings.trusted_hops
+            tokens.verifier,
+            keys=keys.known_keys(settings, database),
+            trusted_hops=settings.trusted_hops,
+            staff_networks=settings.staff_networks,
         ),
         signing=Signing(ValkeyNonces(valkey)),
         quotas=quotas,
