@@ -136,7 +136,8 @@ class Shown:
 
     @property
     def verification_uri_complete(self) -> str:
-        return f"{self.verification_uri}?code={self.user_code}"
+        # What stands behind # reaches no server, and so no log.
+        return f"{self.verification_uri}#code={self.user_code}"
 
 
 class DeviceLoginStore(SessionStore, OwnerStore, Protocol):

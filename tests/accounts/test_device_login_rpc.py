@@ -72,7 +72,7 @@ class TestStart:
         assert [4, 4] == [len(group) for group in shows.user_code.split("-")]
         assert (2, True) == (len(shows.number), shows.number.isdigit())
         assert shows.verification_uri.endswith("/device")
-        assert f"{shows.verification_uri}?code={shows.user_code}" == shows.verification_uri_complete == shows.qr_payload
+        assert f"{shows.verification_uri}#code={shows.user_code}" == shows.verification_uri_complete == shows.qr_payload
 
     async def test_gives_everybody_codes_of_their_own(self, served: Served) -> None:
         """RFC 8628: a device_code of high entropy."""

@@ -134,7 +134,7 @@ class TestCreate:
         facts = made.guest_pass
 
         assert [4, 4, 4] == [len(group) for group in made.code.split("-")]
-        assert made.qr_payload.endswith(f"/guest?code={made.code}")
+        assert made.qr_payload.endswith(f"/guest#code={made.code}")
         assert (State.GUEST_PASS_STATE_UNUSED, 18, "") == (facts.state, facts.maturity_limit, facts.device_name)
         assert 4 * HOURS == facts.expire_time.seconds - facts.create_time.seconds
         assert not facts.HasField("redeem_time")
