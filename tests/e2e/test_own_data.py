@@ -1,0 +1,55 @@
+"""Own data through the gateway, in JSON: taken away as a ZIP archive, and an account that is to go and stays after all."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import Body
+from tests.e2e.test_accounts import letters, posted, registered
+from tests.stack import Stack
+from tests.waiting import until
+
+
+class TestOwnData:
+    @pytest.mark.timeout(120)
+    async def test_is_taken_away(self, stack: Stack, http: httpx.AsyncClient) -> None:
+        tokens = await registered(stack, http, "Haru")
+        here = {"authorization": f"Bearer {tokens['accessToken']}"}
+        operation = (await posted(http, "/v1/account/exports", {}, tokens["accessToken"]))["operation"]
+        path = f"/v1/account/exports/{operation['operationId']}"
+
+        async def ready() -> Body:
+            export: Body = (await http.get(path, headers=here)).json()["export"]
+            return export if export["state"] == "EXPORT_STATE_READY" else {}
+
+        async def told() -> bool:
+            return any("/account/export" in str(letter) for letter in letters(stack, "haru@example.org"))
+
+        export = await until(ready, seconds=30)
+        part = await http.get(f"{path}/parts/1", headers=here)
+        others = await http.get(f"{path}/parts/1", headers=stack.credentials("editor"))
+
+        assert await until(told, seconds=20)
+        assert (1, str(len(part.content))) == (export["partCount"], export["size"])
+        assert "application/zip" == part.headers["content-type"]
+        (account,) = json.loads(zipfile.ZipFile(io.BytesIO(part.content)).read("accounts/accounts.json"))
+        assert "haru@example.org" == account["email"]
+        assert not others.is_success
+
+    @pytest.mark.timeout(120)
+    async def test_stays_when_its_owner_thinks_better_of_it(self, stack: Stack, http: httpx.AsyncClient) -> None:
+        tokens = await registered(stack, http, "Natsu")
+        here = {"authorization": f"Bearer {tokens['accessToken']}"}
+
+        answer = await posted(http, "/v1/account:requestDeletion", {}, tokens["accessToken"])
+        pending = (await http.get("/v1/account", headers=here)).json()["account"]
+        await posted(http, "/v1/account:cancelDeletion", {}, tokens["accessToken"])
+        kept = (await http.get("/v1/account", headers=here)).json()["account"]
+
+        assert pending["deleteTime"] < answer["eraseTime"]
+        assert "deleteTime" not in kept
