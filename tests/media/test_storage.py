@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.storage import PART, LocalSpooling, LocalStorage, S3Storage, StorageUrlRefused, storage_at
+from adapters.storage import PART, LocalSpooling, LocalStorage, S3Storage, StorageUrlRefused, part_of, storage_at
 from domain.kernel import new_id
 from domain.media.files import StorageUnavailable
 from domain.media.storage import Storage
@@ -226,3 +226,23 @@ class TestSpool:
                 raise KeyError
 
         assert [] == list((tmp_path / "spool").iterdir())
+
+
+class TestPartOf:
+    @pytest.mark.parametrize("kind", ["folder", "S3"])
+    async def test_is_a_storage_that_the_whole_one_does_not_look_through(
+        self, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> None:
+        request.getfixturevalue("credentials")
+        url = f"file://{tmp_path}/files" if kind == "folder" else request.getfixturevalue("s3").url
+        whole, part = (storage_at(one, folder=tmp_path) for one in (url, part_of(url, "exports")))
+        key = a_key()
+
+        await part.put(key, b"words", content_type="text/plain")
+
+        assert {key} == await listed(part, before=later())
+        assert key not in await listed(whole, before=later())
+        assert await whole.get(key) is None
+
+    def test_of_no_url_is_none(self) -> None:
+        assert "" == part_of("", "exports")
