@@ -231,7 +231,17 @@ class ExportMaking:
         return len(part)
 
     async def finish(self, export_id: str, packed: Packed, *, at: datetime) -> None:
-        """Hand an export out, in the place of those before it, and tell its owner. Raises ExportNotFound when it is gone."""
+        """Hand an export out, in the place of those before it, and tell its owner.
+
+        Raises ExportNotFound when it is gone with its account; then its parts are too.
+        """
+        try:
+            await self._hand_out(export_id, packed, at=at)
+        except ExportNotFound:
+            await self._shelf.delete(packed.keys)
+            raise
+
+    async def _hand_out(self, export_id: str, packed: Packed, *, at: datetime) -> None:
         async with self._begin() as store:
             export = await store.export(export_id)
             account = await store.account(export.account_id) if export else None

@@ -17,6 +17,7 @@ from ani.accounts.v1 import sign_in_pb2
 from domain import audit
 from domain.accounts.own_data import GRACE
 from domain.accounts.packing import CONTENTS, Packer
+from domain.operations.model import State
 from server.settings import Settings
 from server.wiring.own_data import KEPT
 from tests.accounts.own import NAME, WHOSE, Worker, fill, let_pass, run, scan, unpacked
@@ -243,3 +244,15 @@ class TestErasure:
 
         assert stored
         assert not any(path.exists() for path in stored)
+
+    async def test_leaves_nothing_of_an_export_that_was_being_prepared(
+        self, served: Served, worker: Worker, database: Database, settings: Settings, people: People
+    ) -> None:
+        mio = await people.register("Mio")
+        await served.own_data.StartExport(pb.StartExportRequest(export_id=EXPORT_ID), metadata=bearer(mio))
+        await erase(served, worker, database, mio)
+
+        await worker.make_exports()
+
+        assert [State.FAILED] == [row["state"] for row in await run(database, "SELECT state FROM operations.operations")]
+        assert not [path for path in (settings.data / "exports").glob("??/*") if path.is_file()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Callable
 
 import grpc
@@ -16,7 +18,7 @@ from domain.kernel import Role
 from server.settings import Settings
 from tests.accounts.own import Worker, run, unpacked
 from tests.accounts.people import People, PostOffice, bearer
-from tests.serving import Metadata, Served, refusal
+from tests.serving import Metadata, Served, refusal, taken_apart
 from tests.waiting import until
 
 EXPORT_ID = "0191d7a0-0000-7000-8000-0000000000e1"
@@ -91,6 +93,15 @@ class TestStartExport:
 
         assert (grpc.StatusCode.FAILED_PRECONDITION, "EXPORT_UNDER_WAY") == (refused.code, refused.reason)
         assert OTHER_ID == later.operation_id
+
+    async def test_starts_one_of_many_that_are_asked_for_at_once(self, served: Served, mio: sign_in_pb2.Tokens) -> None:
+        ids = [f"0191d7a0-0000-7000-8000-{number:012d}" for number in range(8)]
+
+        found = await asyncio.gather(*(started(served, mio, one) for one in ids), return_exceptions=True)
+
+        assert 1 == len([one for one in found if isinstance(one, operation_pb2.Operation)])
+        refused = [taken_apart(one) for one in found if isinstance(one, grpc.aio.AioRpcError)]
+        assert ["EXPORT_UNDER_WAY"] * 7 == [one.reason for one in refused]
 
     async def test_refuses_an_id_that_is_somebody_elses(self, served: Served, people: People, mio: sign_in_pb2.Tokens) -> None:
         await started(served, mio)
@@ -172,6 +183,24 @@ class TestDownloadExport:
         assert 1 == len(stored)
         assert not stored[0].exists()
         assert not await run(database, "SELECT FROM accounts.exports")
+
+
+class TestSweep:
+    async def test_deletes_what_broken_off_exports_left_over(
+        self, served: Served, worker: Worker, settings: Settings, mio: sign_in_pb2.Tokens
+    ) -> None:
+        await started(served, mio)
+        await worker.make_exports()
+        (kept,) = [path for path in (settings.data / "exports").glob("??/*") if path.is_file()]
+        left_over = kept.with_name(f"{OTHER_ID[:-2]}{kept.name[-2:]}")
+        left_over.write_bytes(b"half")
+        for path in (kept, left_over):
+            os.utime(path, (0, 0))
+
+        await worker.tick("sweep-exports")
+
+        assert kept.exists()
+        assert not left_over.exists()
 
 
 class TestRequestDeletion:
