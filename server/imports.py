@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,13 +19,19 @@ from adapters.importers.kodik import Kodik, KodikSource
 from adapters.importers.sources import FILES
 from adapters.postgres import Database
 from adapters.postgres.catalog.demo import plant
+from adapters.postgres.catalog.episode_imports import PostgresEpisodeImports
+from adapters.postgres.catalog.episodes import UNDETERMINED
 from adapters.postgres.catalog.importing import PostgresImports
 from adapters.postgres.catalog.redirects import PostgresRedirects, Replaced
 from adapters.postgres.listen import Bell, Listener
+from adapters.postgres.media.importing import PostgresSourceImports
 from adapters.postgres.operations.store import CHANNEL, PostgresOperations
+from domain.catalog.episode_imports import EpisodeImports, Video, VideosKept
 from domain.catalog.imports import Imports
 from domain.catalog.redirects import EpisodeRulesReplaced, Line, Redirect, read_rules
 from domain.kernel import Page, Refusal, Role, Viewer, new_id
+from domain.media.importing import Player, SourceImports
+from domain.media.sources import Origins
 from domain.operations.model import Operation, State
 from domain.operations.ports import Job
 from domain.operations.runner import STALE, Runner
@@ -45,7 +51,33 @@ STATUS = {State.SUCCEEDED: 0, State.CANCELLED: 130}
 US = Viewer(role=Role.ADMIN)
 
 
-def jobs(database: Database, *, kodik_url: str, kodik_token: str) -> dict[str, Job]:
+class MediaVideos:
+    """What Catalog's imports ask of Media: that what they find is kept as video sources."""
+
+    def __init__(self, players: SourceImports) -> None:
+        self._players = players
+
+    def allows(self, url: str) -> bool:
+        return self._players.allows(url)
+
+    async def keep(self, source: str, videos: Sequence[Video], gone: Sequence[str], *, at: datetime) -> VideosKept:
+        players = [
+            Player(
+                name=video.name,
+                episode_id=video.episode_id,
+                url=video.link.url,
+                language=video.link.language or UNDETERMINED,
+                team=video.link.team,
+                voiced=video.link.voiced,
+                blocked_countries=video.link.blocked_countries,
+            )
+            for video in videos
+        ]
+        kept = await self._players.keep(source, players, gone, at=at)
+        return VideosKept(kept.added, kept.changed, kept.withdrawn)
+
+
+def jobs(database: Database, *, kodik_url: str, kodik_token: str, origins: Origins) -> dict[str, Job]:
     """Return what does imports, by the kind of operation."""
 
     async def replace(redirects: list[Redirect]) -> Replaced:
@@ -64,7 +96,9 @@ def jobs(database: Database, *, kodik_url: str, kodik_token: str) -> dict[str, J
     if kodik_token:
         sources["kodik"] = KodikSource(Kodik(kodik_url, kodik_token), last)
     imports = Imports(begin=database.begins(PostgresImports))
-    return {KIND: ImportJob(imports, sources, _now), RELATIONS: RelationsJob(_rules, replace)}
+    players = SourceImports(begin=database.begins(PostgresSourceImports), origins=origins)
+    episodes = EpisodeImports(begin=database.begins(PostgresEpisodeImports), videos=MediaVideos(players))
+    return {KIND: ImportJob(imports, episodes, sources, _now), RELATIONS: RelationsJob(_rules, replace)}
 
 
 def _rules(path: str) -> Iterator[Line]:
@@ -143,7 +177,9 @@ async def _run(settings: Settings, command: Command, token: str) -> int:
     async with _connected(settings) as database:
         begin = database.begins(PostgresOperations)
         operations = Operations(begin=begin, read=database.reads(PostgresOperations), bell=Bell())
-        working = runner(database, jobs(database, kodik_url=settings.kodik_url, kodik_token=token), Bell())
+        origins = Origins(settings.video_hosts, settings.video_local_hosts)
+        done = jobs(database, kodik_url=settings.kodik_url, kodik_token=token, origins=origins)
+        working = runner(database, done, Bell())
         taken = await _taken(operations, working, command)
         loop = asyncio.get_running_loop()
         asked: list[asyncio.Task[Any]] = []

@@ -157,7 +157,8 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
         *devices.jobs(database, _now),
         *own.jobs,
     ]
-    operations = imports.jobs(database, kodik_url=settings.kodik_url, kodik_token=settings.kodik_token)
+    origins = Origins(settings.video_hosts, settings.video_local_hosts)
+    operations = imports.jobs(database, kodik_url=settings.kodik_url, kodik_token=settings.kodik_token, origins=origins)
     return Work(reactions, [*jobs, *_importing(settings, database)], operations | own.operations)
 
 

@@ -25,7 +25,7 @@ from adapters.importers.reading import (
 from domain.catalog.importing import ADULT_AGE, Facts, Row, Unusable, VideoLink, digest
 from domain.catalog.model import Credit, ExternalId, Kind, Provider, Role, Status, Title
 
-EDITION = b"kodik/1"
+EDITION = b"kodik/2"
 # What changes without the title being another one.
 VOLATILE = ("updated_at", "screenshots")
 KINDS = {"tv": Kind.TV, "movie": Kind.MOVIE, "ova": Kind.OVA, "ona": Kind.ONA, "special": Kind.SPECIAL, "music": Kind.SPECIAL}
@@ -37,6 +37,8 @@ COUNTRY = re.compile(r"^[A-Z]{2}$")
 DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$", re.ASCII)
 SEASON_MARK = re.compile(r"\s*\[[^\]]*\]$")
 CYRILLIC, JAPANESE = re.compile(r"[\u0400-\u04ff]"), re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+# Into which all of them translate.
+LANGUAGE = "ru"
 # A name in the place of a team's.
 NO_TEAM = frozenset({"Субтитры", "Оригинал", "Неизвестный"})
 LONGEST_SYNOPSIS = 4_000
@@ -74,7 +76,7 @@ def _facts(record: Any) -> Facts:
     genres = cleaned(_texts(material, "anime_genres"), LONGEST_GROUP)[:20]
     return Facts(
         key=key,
-        main_id=ids[0],
+        main_id=next((one for one in ids if one.provider is Provider.SHIKIMORI), None),
         external_ids=ids,
         titles=titles,
         synonyms=synonyms,
@@ -92,16 +94,14 @@ def _facts(record: Any) -> Facts:
         studios=cleaned(_texts(material, "anime_studios"), LONGEST_NAME)[:20],
         credits=_credits(record),
         links=tuple(_links(record))[:MOST_LINKS],
+        only_joins=not any(one.provider is Provider.SHIKIMORI for one in ids),
     )
 
 
 def _ids(record: Mapping[str, Any], key: str) -> tuple[ExternalId, ...]:
     """Return the ids elsewhere, that at Shikimori first, which mostly is MyAnimeList's too."""
     own = tuple(external_id(Provider.SHIKIMORI, record.get("shikimori_id")))
-    if not own:
-        text = "It has no id at Shikimori, by which the translations of a title are brought together."
-        raise RowUnusable("SHIKIMORI_ID_MISSING", text, key)
-    number = own[0].external_id
+    number = own[0].external_id if own else str(record.get("mal_id") or "")
     others = [(Provider.KODIK, key), (Provider.KINOPOISK, record.get("kinopoisk_id")), (Provider.IMDB, record.get("imdb_id"))]
     if number.isdecimal():
         others.append((Provider.MAL, number))
@@ -182,22 +182,23 @@ def _team(record: Mapping[str, Any]) -> tuple[str, bool]:
 
 def _links(record: Mapping[str, Any]) -> Iterator[VideoLink]:
     """Yield where the title, its seasons and its episodes are watched."""
-    team, _ = _team(record)
+    team, voiced = _team(record)
     told = record.get("blocked_countries")
     blocked = tuple(one for one in told if isinstance(one, str) and COUNTRY.match(one)) if isinstance(told, list) else ()
     if url := _address(record.get("link")):
-        yield VideoLink(url, None, None, team, blocked)
+        # What has no episodes is one.
+        yield VideoLink(url, None, 1 if record.get("type") == "anime" else None, team, blocked, voiced, LANGUAGE)
     seasons = record.get("seasons")
     for number, season in seasons.items() if isinstance(seasons, dict) else ():
         if not isinstance(season, dict) or not number.isdecimal():
             continue
         if url := _address(season.get("link")):
-            yield VideoLink(url, int(number), None, team, blocked)
+            yield VideoLink(url, int(number), None, team, blocked, voiced, LANGUAGE)
         episodes = season.get("episodes")
         for episode, link in episodes.items() if isinstance(episodes, dict) else ():
             url = _address(link.get("link") if isinstance(link, dict) else link)
             if url and episode.isdecimal():
-                yield VideoLink(url, int(number), int(episode), team, blocked)
+                yield VideoLink(url, int(number), int(episode), team, blocked, voiced, LANGUAGE)
 
 
 def _address(link: Any) -> str:

@@ -27,9 +27,11 @@ class VideoLink:
     url: str
     season: int | None = None
     episode: int | None = None
-    # Who voiced or translated what is shown there, and where that must not be shown.
+    # Who voiced or translated what is shown there, into which language, and where that must not be shown.
     team: str = ""
     blocked_countries: tuple[str, ...] = ()
+    voiced: bool = True
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +61,10 @@ class Facts:
     studios: tuple[str, ...] = ()
     credits: tuple[Credit, ...] = ()
     blocked_countries: tuple[str, ...] = ()
-    # Kept beside the release, for players.
+    # Of them come episodes and where they are watched.
     links: tuple[VideoLink, ...] = ()
+    # Whether it only tells more of a release that is there: what is told is too little for one of its own.
+    only_joins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,17 @@ class Told:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a row offers to be watched of a release, and what it offered when it was told last."""
+
+    release_id: str
+    row: int
+    key: str
+    links: tuple[VideoLink, ...]
+    before: tuple[VideoLink, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of some rows."""
@@ -118,6 +133,9 @@ class Outcome:
     unchanged: int = 0
     problems: tuple[Unusable, ...] = ()
     skipped: int = 0
+    # Rows that would only join a release, and found none.
+    unmatched: int = 0
+    offers: tuple[Offer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +162,14 @@ class CatalogImported(Event):
     source: str
     added: tuple[str, ...]
     changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodesImported(Event):
+    """A batch of an import brought episodes, or let some be watched: one event for all of these releases."""
+
+    source: str
+    release_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

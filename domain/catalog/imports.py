@@ -12,6 +12,7 @@ from domain.catalog.importing import (
     Facts,
     ImportStore,
     Kept,
+    Offer,
     Outcome,
     Row,
     Told,
@@ -41,13 +42,17 @@ class Imports:
             await store.alone()
             told = await store.told(source, [row.facts.key for row in rows])
             fresh = [row for row in rows if (known := told.get(row.facts.key)) is None or known.digest != row.digest]
+            old = [
+                _offer(known.release_id, row) for row in rows if (known := told.get(row.facts.key)) and known.digest == row.digest
+            ]
             if not fresh:
-                return Outcome(unchanged=len(rows))
+                return Outcome(unchanged=len(rows), offers=tuple(one for one in old if one.links))
             batch = await _Batch.look_up(store, source, fresh, told, at=at)
-            for row in fresh:
+            # Those that only join may join what others of the batch bring.
+            for row in sorted(fresh, key=lambda one: one.facts.only_joins):
                 batch.take(row, adds=adds, publish=publish)
             await store.write(source, batch.writing)
-            outcome = batch.outcome(unchanged=len(rows) - len(fresh))
+            outcome = batch.outcome(unchanged=len(rows) - len(fresh), offers=old)
             if outcome.added or outcome.changed:
                 await store.record(CatalogImported(time=at, source=source, added=outcome.added, changed=outcome.changed))
         return outcome
@@ -69,6 +74,7 @@ class _Batch:
         self._kept: list[Kept] = []
         self._problems: list[Unusable] = []
         self._unchanged = 0
+        self._offers: list[Offer] = []
 
     @classmethod
     async def look_up(
@@ -96,7 +102,7 @@ class _Batch:
         added = [self._releases[one] for one in self._added_in_order()]
         return Writing(added=added, changed=self._changed(), kept=self._kept)
 
-    def outcome(self, *, unchanged: int) -> Outcome:
+    def outcome(self, *, unchanged: int, offers: Sequence[Offer]) -> Outcome:
         changed = tuple(one.release_id for one in self._changed())
         skipped = sum(problem.reason in SKIPPING for problem in self._problems)
         return Outcome(
@@ -105,6 +111,8 @@ class _Batch:
             unchanged=unchanged + self._unchanged,
             problems=tuple(self._problems),
             skipped=skipped,
+            unmatched=sum(problem.reason == UNMATCHED for problem in self._problems),
+            offers=tuple(one for one in (*offers, *self._offers) if one.links or one.before),
         )
 
     def take(self, row: Row, *, adds: bool, publish: bool) -> None:
@@ -113,6 +121,10 @@ class _Batch:
         release_id = self._found(facts)
         if release_id is None and not adds:
             self._skip(row, "RELEASE_UNKNOWN", "No release has this id.")
+        elif release_id is None and facts.only_joins:
+            self._skip(
+                row, UNMATCHED, "It has no id at Shikimori, and no release goes by its other ids, or its title, kind and year."
+            )
         elif release_id is None and not facts.titles:
             self._skip(row, "TITLE_MISSING", "It has no title.")
         elif release_id is None:
@@ -132,11 +144,24 @@ class _Batch:
             owner = self._owners.get(theirs[provider]) if provider in theirs else None
             if owner is not None and not self._contradicts(owner, facts):
                 return owner
+        if facts.only_joins:
+            return self._alike(facts)
         owner = self._aliases.get(alias_candidates(facts)[0])
         alike = self._releases.get(owner) if owner else None
         if alike is None or alike.year is None or (alike.year, alike.kind) != (facts.year, facts.kind):
             return None
         return None if self._contradicts(alike.release_id, facts) or alike.external_ids else owner
+
+    def _alike(self, facts: Facts) -> str | None:
+        """Return the one release of these facts' year and kind that has an id which seasons may share, or else their title."""
+        shared = {self._owners[one] for one in facts.external_ids if one in self._owners}
+        named = {self._aliases[one] for one in alias_candidates(facts) if one in self._aliases}
+        for candidates in (shared, named):
+            known = [self._releases[one] for one in candidates if one in self._releases]
+            fitting = [one for one in known if one.year and (one.year, one.kind) == (facts.year, facts.kind)]
+            if len(fitting) == 1:
+                return fitting[0].release_id
+        return None
 
     def _contradicts(self, release_id: str, facts: Facts) -> bool:
         """Tell whether a release is known as another title where these facts come from."""
@@ -168,6 +193,7 @@ class _Batch:
         self._aliases[release.alias] = release.release_id
         self._owners.update(dict.fromkeys(release.external_ids, release.release_id))
         self._kept.append(Kept(release.release_id, row))
+        self._offers.append(_offer(release.release_id, row, self._before.get(row.facts.key)))
 
     def _with_free_ids(self, facts: Facts, release_id: str) -> Facts:
         """Leave out ids that other releases have: several seasons may share one elsewhere, here it leads to one of them."""
@@ -187,7 +213,12 @@ class _Batch:
         ]
 
 
-SKIPPING = frozenset({"RELEASE_UNKNOWN", "TITLE_MISSING", "RELEASE_DELETED", "ALIAS_TAKEN"})
+UNMATCHED = "RELEASE_UNMATCHED"
+SKIPPING = frozenset({"RELEASE_UNKNOWN", UNMATCHED, "TITLE_MISSING", "RELEASE_DELETED", "ALIAS_TAKEN"})
+
+
+def _offer(release_id: str, row: Row, before: Facts | None = None) -> Offer:
+    return Offer(release_id, row.number, row.facts.key, row.facts.links, before.links if before else ())
 
 
 def _same(before: Release, after: Release) -> bool:

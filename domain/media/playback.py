@@ -197,7 +197,8 @@ class Playback:
         if found is None:
             raise EpisodeNotPlayable(episode=episode_id)
         _demand_playable(found.terms, episode_id, viewer)
-        choice = choose([source for source in found.sources if self._origins.allow(source.url)], device, found.settings)
+        here = [one for one in found.sources if self._origins.allow(one.url) and viewer.country not in one.blocked_countries]
+        choice = choose(here, device, found.settings)
         stream = Stream(
             stream_id=new_id(at=at),
             account_id=viewer.account_id,
@@ -254,6 +255,8 @@ class Playback:
             raise StreamNotFound(stream=grant.stream_id)
         source, terms = found
         _demand_playable(terms, source.episode_id, viewer)
+        if viewer.country in source.blocked_countries:
+            raise EpisodeNotPlayable(episode=source.episode_id)
 
         def linked(url: str) -> str:
             return self._link(Grant(grant.stream_id, grant.account_id, grant.device_id, grant.expires, url))

@@ -140,6 +140,8 @@ class VideoSource:
     protection: Protection | None = None
     # What the addresses of ad segments look like, without their scheme; * stands for any text.
     ad_patterns: tuple[str, ...] = ()
+    # Where it must not be shown, though another source of the episode may be.
+    blocked_countries: tuple[str, ...] = ()
     priority: int = 0
     enabled: bool = False
     version: int = 1
@@ -172,7 +174,7 @@ class VideoSource:
 WRITABLE = frozenset(
     {
         "episode_id", "kind", "url", "qualities", "audio_tracks", "subtitle_tracks", "skip_markers", "preview_sheets",
-        "protection", "ad_patterns", "priority", "enabled",
+        "protection", "ad_patterns", "blocked_countries", "priority", "enabled",
     }
 )  # fmt: skip
 

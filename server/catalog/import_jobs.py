@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Protocol
 
+from domain.catalog.episode_imports import EpisodeImports
 from domain.catalog.importing import ParserJobCompleted, ParserJobStarted, Portion, Row, Unusable
 from domain.catalog.imports import Imports
 from domain.catalog.redirects import Line, Redirect
@@ -45,8 +47,11 @@ class Source(Protocol):
 class ImportJob:
     """Does operations that import into the catalog."""
 
-    def __init__(self, imports: Imports, sources: Mapping[str, Source], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, imports: Imports, episodes: EpisodeImports, sources: Mapping[str, Source], clock: Callable[[], datetime]
+    ) -> None:
         self._imports = imports
+        self._episodes = episodes
         self._sources = sources
         self._clock = clock
 
@@ -83,7 +88,8 @@ class ImportJob:
 
         async def step() -> Report:
             outcome = await self._imports.bring_in(name, rows, adds=adds, publish=publish, at=self._clock())
-            problems = sorted([*unread, *outcome.problems], key=lambda one: one.number)
+            brought = await self._episodes.bring_in(name, outcome.offers, at=self._clock())
+            problems = sorted([*unread, *outcome.problems, *brought.problems], key=lambda one: one.number)
             counts = {
                 "added": len(outcome.added),
                 "changed": len(outcome.changed),
@@ -91,6 +97,10 @@ class ImportJob:
                 "skipped": len(unread) + outcome.skipped,
                 "problems": len(problems),
             }
+            told = {"unmatched": outcome.unmatched, "episodes_added": brought.added, "episodes_released": brought.released}
+            told |= {f"videos_{name}": count for name, count in asdict(brought.videos).items()}
+            # Of sources that tell of no videos, these say nothing.
+            counts |= {name: count for name, count in told.items() if count}
             report = Report(
                 done=portion.done,
                 total=portion.total,

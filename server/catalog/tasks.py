@@ -7,7 +7,7 @@ from typing import get_args
 
 from domain.catalog.episodes import EpisodeAdded, EpisodeReleased, EpisodeRemoved, EpisodeUpdated
 from domain.catalog.franchises import FranchiseChanged, GenreChanged, TagChanged
-from domain.catalog.importing import CatalogImported
+from domain.catalog.importing import CatalogImported, EpisodesImported
 from domain.catalog.model import ReleaseCreated, ReleaseDeleted, ReleasePublished, ReleaseUpdated
 from domain.catalog.redirects import EpisodeRulesReplaced
 from domain.catalog.schedule import ScheduleChanged, ScheduleEntryAdded, ScheduleEntryRemoved
@@ -16,8 +16,9 @@ from server.events.deliveries import Reaction
 EpisodeChanged = EpisodeAdded | EpisodeUpdated | EpisodeReleased | EpisodeRemoved
 AiringChanged = ScheduleEntryAdded | ScheduleChanged | ScheduleEntryRemoved
 ReleaseChanged = ReleaseCreated | ReleaseUpdated | ReleasePublished | ReleaseDeleted
+Imported = CatalogImported | EpisodesImported
 GroupChanged = GenreChanged | TagChanged | FranchiseChanged
-Changed = ReleaseChanged | GroupChanged | EpisodeChanged | AiringChanged | CatalogImported | EpisodeRulesReplaced
+Changed = ReleaseChanged | GroupChanged | EpisodeChanged | AiringChanged | Imported | EpisodeRulesReplaced
 
 
 def tags(event: Changed) -> tuple[str, ...]:  # noqa: PLR0911 - one for each kind of event
@@ -37,6 +38,8 @@ def tags(event: Changed) -> tuple[str, ...]:  # noqa: PLR0911 - one for each kin
         case CatalogImported():
             touched = (f"release/{release_id}" for release_id in (*event.added, *event.changed))
             return "releases", "genres", "tags", "franchises", "schedule", *touched
+        case EpisodesImported():
+            return "releases", "schedule", *(f"release/{release_id}" for release_id in event.release_ids)
         case EpisodeRulesReplaced():
             return ("episode-rules",)
         case _:

@@ -56,6 +56,7 @@ READERS: dict[str, Callable[[pb.VideoSource], Any]] = {
     "preview_sheets": lambda m: tuple(map(_sheet, m.preview_sheets)),
     "protection": lambda m: Protection(m.protection.key_system, m.protection.license_url) if m.HasField("protection") else None,
     "ad_patterns": lambda m: tuple(m.ad_patterns),
+    "blocked_countries": lambda m: tuple(m.blocked_countries),
     "priority": lambda m: m.priority,
     "enabled": lambda m: m.enabled,
 }
@@ -137,6 +138,7 @@ def source_to_pb(source: VideoSource) -> pb.VideoSource:
         preview_sheets=map(sheet_to_pb, source.preview_sheets),
         protection=protection_to_pb(source.protection),
         ad_patterns=source.ad_patterns,
+        blocked_countries=source.blocked_countries,
         priority=source.priority,
         enabled=source.enabled,
         version=source.version,

@@ -12,6 +12,7 @@ from adapters.postgres import Database, bare
 from adapters.postgres.listen import Bell
 from adapters.postgres.operations.store import PostgresOperations
 from domain.kernel import new_id
+from domain.media.sources import Origins
 from domain.operations.model import Operation
 from domain.operations.service import Operations
 from server import imports
@@ -19,6 +20,8 @@ from tests.builders import NOON
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 KODIK_TOKEN = "a-very-secret-token"
+# Of Kodik's players.
+HOSTS = ("kodik.info",)
 
 Imported = Callable[..., Awaitable[Operation]]
 
@@ -40,8 +43,11 @@ def operations(database: Database) -> Operations:
 def imported(database: Database, operations: Operations) -> Imported:
     """Run an import to its end."""
 
-    async def run(source: str, file: Path | None = None, *, kodik_url: str = "", **parameters: Any) -> Operation:
-        jobs = imports.jobs(database, kodik_url=kodik_url, kodik_token=KODIK_TOKEN if kodik_url else "")
+    async def run(
+        source: str, file: Path | None = None, *, kodik_url: str = "", video_hosts: tuple[str, ...] = HOSTS, **parameters: Any
+    ) -> Operation:
+        token = KODIK_TOKEN if kodik_url else ""
+        jobs = imports.jobs(database, kodik_url=kodik_url, kodik_token=token, origins=Origins(video_hosts))
         runner = imports.runner(database, jobs, Bell())
         kind = "import-relations" if source == "relations" else "import"
         asked = {"source": source, **({"file": str(file)} if file else {}), **parameters}

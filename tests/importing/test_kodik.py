@@ -147,7 +147,8 @@ class TestImporting:
         assert len(kodik.asked) == 1
 
     async def test_names_and_skips_what_cannot_be_used(self, imported: Imported, kodik: AKodik) -> None:
-        kodik.paged([a_record(1), a_record(2, shikimori_id=""), a_record(3, type="foreign-serial"), {"id": 4}])
+        unmatched = a_record(2, shikimori_id="", title_orig="Another", title="")
+        kodik.paged([a_record(1), unmatched, a_record(3, type="foreign-serial"), {"id": 4}])
         ended = await imported("kodik", kodik_url=kodik.url)
         assert (ended.state, ended.counts["added"], ended.counts["skipped"]) == (State.SUCCEEDED, 1, 3)
 

@@ -17,6 +17,7 @@ from ani.catalog.v1 import release_list_pb2
 from ani.operations.v1 import operation_pb2
 from ani.operations.v1 import operation_service_pb2 as operations_pb
 from domain.kernel import Role, new_id
+from domain.media.sources import Origins
 from server import imports
 from server.settings import Settings
 from tests.builders import NOON
@@ -43,7 +44,7 @@ class TestImportCatalog:
         answer = await served.imports.ImportCatalog(pb.ImportCatalogRequest(file=BANGUMI), metadata=editor)
         assert answer.operation.state == operation_pb2.OPERATION_STATE_QUEUED
         assert answer.operation.title == "bangumi items.jsonl"
-        worker = imports.runner(database, imports.jobs(database, kodik_url="", kodik_token=""), Bell())
+        worker = imports.runner(database, imports.jobs(database, kodik_url="", kodik_token="", origins=Origins()), Bell())
         working = asyncio.create_task(worker.run_forever())
         watched = operations_pb.WatchOperationRequest(operation_id=answer.operation.operation_id)
         async with asyncio.timeout(20):

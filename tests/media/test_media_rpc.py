@@ -49,6 +49,7 @@ async def a_message(database: Database, **over: Any) -> video_source_pb2.VideoSo
         ],
         "protection": video_extras_pb2.Protection(key_system="com.widevine.alpha", license_url="https://video.example/license"),
         "ad_patterns": ["*/ads/*"],
+        "blocked_countries": ["DE"],
         "priority": 3,
         "enabled": True,
     }
@@ -142,7 +143,7 @@ class TestVideoSources:
 
 READABLE = (
     "episode_id", "kind", "url", "qualities", "audio_tracks", "subtitle_tracks", "skip_markers", "preview_sheets", "protection",
-    "ad_patterns", "priority", "enabled",
+    "ad_patterns", "blocked_countries", "priority", "enabled",
 )  # fmt: skip
 
 

@@ -112,6 +112,22 @@ class TestStartStream:
         with pytest.raises(EpisodeNotPlayable):
             await started(playback, source, clock, viewer=viewer)
 
+    async def test_plays_no_source_that_is_blocked_where_the_viewer_is(
+        self, playback: Playback, database: Database, clock: StillClock
+    ) -> None:
+        blocked = await kept_source(database, blocked_countries=("DE", "JP"), priority=9)
+
+        with pytest.raises(NothingPlayable):
+            await started(playback, blocked, clock, viewer=replace(ME, country="JP"))
+
+        free = await kept_source(database, episode_id=blocked.episode_id, url="https://video.example/2/master.m3u8")
+        here = await started(playback, blocked, clock, viewer=replace(ME, country="JP"))
+        elsewhere = await started(playback, blocked, clock, viewer=replace(ME, country="FR"))
+        assert (here.choice.source, elsewhere.choice.source) == (free, blocked)
+        with pytest.raises(EpisodeNotPlayable):
+            traveled = replace(ME, country="JP")
+            await playback.get_manifest(grant_of(elsewhere.url), device_id=DEVICE, viewer=traveled, at=clock())
+
     async def test_knows_no_episode_that_is_not_released(self, playback: Playback, database: Database, clock: StillClock) -> None:
         episode = await kept_episode(database, state=EpisodeState.ADDED)
         source = await kept_source(database, episode_id=episode.episode_id)

@@ -74,24 +74,24 @@ class KeptEpisodes:
 
     async def find(self, connection: Connection, item_id: str) -> Episode | None:
         row = await BY_ID.fetchrow(connection, episode_id=item_id)
-        return _episode(row) if row else None
+        return episode_of_row(row) if row else None
 
     async def lock(self, connection: Connection, item_id: str) -> Episode | None:
         row = await LOCK.fetchrow(connection, episode_id=item_id)
-        return _episode(row) if row else None
+        return episode_of_row(row) if row else None
 
     async def add(self, connection: Connection, item: Episode) -> bool:
         """Raises EpisodeReleaseUnknown and EpisodePositionTaken."""
         if await RELEASE.fetchrow(connection, release_id=item.release_id) is None:
             raise EpisodeReleaseUnknown(release=item.release_id, field="episode.release_id")
         try:
-            return await ADD.fetchrow(connection, **_row(item)) is not None
+            return await ADD.fetchrow(connection, **row_of_episode(item)) is not None
         except asyncpg.UniqueViolationError as fault:
             raise EpisodePositionTaken(position=item.position, field="episode.position") from fault
 
     async def save(self, connection: Connection, item: Episode) -> None:
         """Raises EpisodePositionTaken."""
-        row = _row(item)
+        row = row_of_episode(item)
         del row["release_id"], row["create_time"]
         try:
             await SAVE.execute(connection, **row)
@@ -120,14 +120,14 @@ class PostgresEpisodes:
 
     async def episodes(self, episode_ids: Sequence[str]) -> list[tuple[Episode, Terms]]:
         rows = await BY_IDS.fetch(self._connection, episode_ids=list(episode_ids))
-        return [(_episode(row), demands(row)) for row in rows]
+        return [(episode_of_row(row), demands(row)) for row in rows]
 
     async def list_episodes(self, release_id: str, *, after: int | None, limit: int) -> list[Episode]:
         if after is None:
             rows = await FIRST.fetch(self._connection, release_id=release_id, limit=limit)
         else:
             rows = await FOLLOWING.fetch(self._connection, release_id=release_id, after=after, limit=limit)
-        return [_episode(row) for row in rows]
+        return [episode_of_row(row) for row in rows]
 
 
 async def release_conditions(connection: Connection, release: str) -> Conditions | None:
@@ -153,13 +153,13 @@ def rights_blocks(row: asyncpg.Record) -> tuple[RightsBlock, ...]:
     return tuple([RightsBlock(b["holder"], b["reason"], tuple(b["countries"])) for b in row["rights_blocks"]])
 
 
-def _row(episode: Episode) -> dict[str, Any]:
+def row_of_episode(episode: Episode) -> dict[str, Any]:
     row = {c.name: getattr(episode, c.name) for c in _columns if c.name not in {"title", "titles"}}
     titles = [asdict(title) for title in episode.titles]
     return row | {"title": episode.titles[0].text if episode.titles else "", "titles": titles}
 
 
-def _episode(row: asyncpg.Record) -> Episode:
+def episode_of_row(row: asyncpg.Record) -> Episode:
     facts = {c.name: row[c.name] for c in _columns if c.name not in {"title", "titles", "state"}}
     titles = tuple(Title(title["language"], title["text"]) for title in row["titles"])
     if not titles and row["title"]:

@@ -102,7 +102,7 @@ def _terms(row: asyncpg.Record) -> Terms:
     return Terms(
         Publication(row["publication"]),
         row["age_rating"],
-        frozenset(row["blocked_countries"]),
+        frozenset(row["release_blocked_countries"]),
         frozenset(row["held_countries"]),
         row["release_id"],
     )
@@ -111,7 +111,11 @@ def _terms(row: asyncpg.Record) -> Terms:
 _STREAM_COLUMNS = (
     "stream_id", "account_id", "profile_id", "device_id", "device_name", "episode_id", "video_source_id", "start_time", "beat_time",
 )  # fmt: skip
-_TERMS = "releases.release_id, releases.publication, releases.age_rating, releases.blocked_countries, releases.held_countries"
+# Sources have blocked countries of their own.
+_TERMS = """
+    releases.release_id, releases.publication, releases.age_rating, releases.blocked_countries AS release_blocked_countries,
+    releases.held_countries
+"""
 _PLAYABLE = Statement(
     text(
         f"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, SmallInteger, Table, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from adapters.postgres.schema import Id, Moment, metadata
@@ -25,6 +25,7 @@ video_sources = Table(
     Column("preview_sheets", JSONB, nullable=False),
     Column("protection", JSONB),
     Column("ad_patterns", ARRAY(Text), nullable=False),
+    Column("blocked_countries", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     Column("priority", Integer, nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("version", BigInteger, nullable=False),

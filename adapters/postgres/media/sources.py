@@ -21,7 +21,8 @@ COLUMNS = tuple(column.name for column in video_sources.c if column.name != "del
 NAMES = ", ".join(f"video_sources.{name}" for name in COLUMNS)
 # What rows have as JSON, and as text.
 _JSON = ("qualities", "audio_tracks", "subtitle_tracks", "skip_markers", "preview_sheets", "protection", "kind")
-_PLAIN = tuple(name for name in COLUMNS if name not in _JSON)
+_LISTS = ("ad_patterns", "blocked_countries")
+_PLAIN = tuple(name for name in COLUMNS if name not in {*_JSON, *_LISTS})
 
 
 class Keeper:
@@ -37,11 +38,11 @@ class Keeper:
 
     async def add(self, connection: Connection, item: VideoSource) -> bool:
         await _check_episode(connection, item)
-        return await _ADD.fetchval(connection, **_row(item)) is not None
+        return await _ADD.fetchval(connection, **row_of_source(item)) is not None
 
     async def save(self, connection: Connection, item: VideoSource) -> None:
         await _check_episode(connection, item)
-        row = _row(item)
+        row = row_of_source(item)
         del row["create_time"]
         await _SAVE.execute(connection, **row)
 
@@ -58,15 +59,15 @@ async def _check_episode(connection: Connection, source: VideoSource) -> None:
         raise VideoSourceEpisodeRefused(episode_id=source.episode_id, field="video_source.episode_id")
 
 
-def _row(source: VideoSource) -> dict[str, Any]:
+def row_of_source(source: VideoSource) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(source, name) for name in _PLAIN}
-    return row | {name: plain(getattr(source, name)) for name in _JSON} | {"ad_patterns": list(source.ad_patterns)}
+    return row | {name: plain(getattr(source, name)) for name in _JSON} | {name: list(getattr(source, name)) for name in _LISTS}
 
 
 def source_of_row(row: asyncpg.Record) -> VideoSource:
     facts: dict[str, Any] = {name: row[name] for name in _PLAIN}
     facts |= typed_fields(VideoSource, {name: row[name] for name in _JSON})
-    return VideoSource(**facts | {"ad_patterns": tuple(row["ad_patterns"])})
+    return VideoSource(**facts | {name: tuple(row[name]) for name in _LISTS})
 
 
 _VALUES = {name: bindparam(name, type_=video_sources.c[name].type) for name in COLUMNS}
