@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -41,14 +42,21 @@ ROWS = ("abcdefghijklmnopqrstuvwxyz", "0123456789", "qwertyuiop", "asdfghjkl", "
 
 
 class Argon2Passwords:
-    """Hashes passwords, one at a time; some more may wait."""
+    """Hashes passwords, one at a time; some more may wait. `aside` is entered by whoever waits."""
 
     def __init__(
-        self, *, memory_kib: int = MEMORY_KIB, rounds: int = ROUNDS, lanes: int = LANES, most_waiting: int = MOST_WAITING
+        self,
+        *,
+        memory_kib: int = MEMORY_KIB,
+        rounds: int = ROUNDS,
+        lanes: int = LANES,
+        most_waiting: int = MOST_WAITING,
+        aside: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._hasher = PasswordHasher(time_cost=rounds, memory_cost=memory_kib, parallelism=lanes, type=Type.ID)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="passwords", initializer=_step_back)
         self._most = AT_ONCE + most_waiting
+        self._aside = aside
         self._asked = 0
         self._common = frozenset(_common())
         self._nobodys = _nobodys(self._hasher)
@@ -77,7 +85,8 @@ class Argon2Passwords:
         self._asked += 1
         asking = asyncio.get_running_loop().run_in_executor(self._threads, work)
         asking.add_done_callback(self._answered)
-        return await asking
+        with self._aside():
+            return await asking
 
     def _answered(self, _asking: object) -> None:
         self._asked -= 1

@@ -7,8 +7,9 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from enum import IntEnum
 
 from domain.kernel import Exhausted
@@ -37,6 +38,8 @@ BEHIND_SECONDS = 0.1
 # What is shown of it is the worst of late: a look now and then would miss it.
 LAG_FADES = 0.9
 SUPPOSED_SECONDS, LEAST_TURN = 0.01, 1e-6
+# How long the call at work here stood aside: no part of how long its kind takes.
+_aside: ContextVar[float] = ContextVar("aside", default=0.0)
 
 
 class Criticality(IntEnum):
@@ -158,10 +161,27 @@ class Limiter:
             pace = pace or self._common
             pace.calls += 1
             pace.seconds += self._clock() - started
+            if seconds := _aside.get():
+                pace.seconds -= seconds
+                _aside.set(0.0)
         self._ended += 1
         self.inflight -= 1
         if self.waiting:
             self._let_in()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let others in meanwhile: the call waits in a line that has bounds of its own, and is no work until its turn comes."""
+        since = self._clock()
+        self.inflight -= 1
+        if self.waiting:
+            self._let_in()
+        try:
+            yield
+        finally:
+            # It does not queue again, with half of its work done.
+            self.inflight += 1
+            _aside.set(_aside.get() + self._clock() - since)
 
     def start(self) -> None:
         """Begin to look at the load ten times a second."""

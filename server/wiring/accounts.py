@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -58,11 +58,18 @@ class Desk:
     mark: Callable[[bytes], bytes]
 
 
-def desk(settings: Settings, database: Database, issuer: TokenIssuer, stack: AsyncExitStack) -> Desk:
-    """Put together what the parts of Accounts share."""
+def desk(
+    settings: Settings,
+    database: Database,
+    issuer: TokenIssuer,
+    stack: AsyncExitStack,
+    *,
+    aside: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Desk:
+    """Put together what the parts of Accounts share. `aside` is entered by calls that wait for a password to be hashed."""
     begin, read = database.begins(PostgresAccounts), database.reads(PostgresAccounts)
     mark = Mark(settings.key_folder, "accounts").of
-    passwords = Argon2Passwords()
+    passwords = Argon2Passwords(aside=aside)
     stack.callback(passwords.close)
     return Desk(
         database=database,

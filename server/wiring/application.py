@@ -76,7 +76,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         watch = RevocationWatch(machinery.identification.revoke, accounts.revocations(database), listener.bell(revocations.CHANNEL))
         health = Health(parts(database, valkey), [service.full_name for service in SERVICES])
         pipeline = Pipeline(machinery)
-        desk = accounts.desk(settings, database, access.issuer, stack)
+        desk = accounts.desk(settings, database, access.issuer, stack, aside=machinery.limiter.aside)
         proven = proofs.proofs(settings, desk, stack)
         let_in = devices.devices(settings, desk, listener)
         servicers = {

@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
@@ -122,6 +123,23 @@ class TestManyAtOnce:
         assert 6 == len(refused)
         assert refused[0].retry_after >= 1
         assert not again.right
+
+    async def test_stand_aside_while_they_wait(self) -> None:
+        """Or passwords would take the places of calls that have nothing to do with them."""
+        aside = []
+
+        @contextmanager
+        def standing() -> Iterator[None]:
+            aside.append("in")
+            yield
+            aside.append("out")
+
+        passwords = Argon2Passwords(most_waiting=3, aside=standing)
+        asked = await asyncio.gather(*(passwords.hash("a password") for _ in range(5)), return_exceptions=True)
+        passwords.close()
+
+        assert aside == [*["in"] * 4, *["out"] * 4]
+        assert isinstance(asked[-1], PasswordsBusy)
 
     async def test_leave_the_event_loop_free(self, passwords: Argon2Passwords) -> None:
         asking = [asyncio.ensure_future(passwords.verify("a password", None)) for _ in range(8)]

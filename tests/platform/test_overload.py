@@ -54,6 +54,57 @@ class TestTryEnter:
         assert limiter.try_enter(DEFAULT)
 
 
+class TestAside:
+    async def test_lets_others_in_meanwhile(self) -> None:
+        limiter = Limiter(fixed=1)
+        limiter.try_enter(DEFAULT)
+        waiting = await arrives(limiter, DEFAULT)
+
+        with limiter.aside():
+            await asyncio.sleep(0)
+            let_in = waiting.done()
+            room = limiter.try_enter(DEFAULT)
+
+        assert (let_in, room, limiter.inflight) == (True, False, 2)
+        limiter.leave()
+        limiter.leave()
+        assert limiter.try_enter(DEFAULT)
+
+    async def test_gives_the_place_back_when_the_call_is_given_up(self) -> None:
+        limiter = Limiter(fixed=1)
+
+        async def call() -> None:
+            limiter.try_enter(DEFAULT)
+            try:
+                with limiter.aside():
+                    await asyncio.Event().wait()
+            finally:
+                limiter.leave()
+
+        calling = asyncio.create_task(call())
+        await asyncio.sleep(0)
+        aside = limiter.inflight
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+
+        assert aside == limiter.inflight == 0
+
+    def test_is_no_part_of_how_long_a_call_takes(self, hands: Hands) -> None:
+        limiter = Limiter(fixed=1, clock=hands)
+        pace, started = limiter.pace(), hands.now
+        limiter.try_enter(DEFAULT)
+
+        hands.now += 1
+        with limiter.aside():
+            hands.now += 60
+        hands.now += 2
+        limiter.leave(started, pace)
+        limiter.try_enter(DEFAULT)
+        limiter.leave(hands.now - 4, pace)
+
+        assert (pace.calls, pace.seconds) == (2, 3 + 4)
+
+
 class TestEnter:
     async def test_waits_for_a_place_and_takes_the_most_critical_first(self) -> None:
         limiter = Limiter(fixed=1)
