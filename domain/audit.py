@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -65,6 +66,49 @@ class AuditLog(Protocol):
     """Appends to the audit log in the caller's unit of work."""
 
     async def note(self, entry: Entry) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The call in whose course something happens: who makes it, from where."""
+
+    request_id: str = ""
+    account_id: str = ""
+    role: str = ""
+    key_id: str = ""
+    address: str = ""
+
+
+# Where there is no call: in the worker.
+NO_CALL = Origin()
+ORIGIN: ContextVar[Origin] = ContextVar("origin", default=NO_CALL)
+
+
+async def note(
+    log: AuditLog,
+    what: str,
+    subject: str,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    at: datetime,
+) -> None:
+    """Append what happened to an account to the audit log; it is kept if the unit of work is."""
+    origin = ORIGIN.get()
+    changes = {name: dict(values) for name, values in (("before", before), ("after", after)) if values is not None}
+    await log.note(
+        Entry(
+            time=at,
+            method=what,
+            request_id=origin.request_id,
+            account_id=origin.account_id,
+            role=origin.role,
+            key_id=origin.key_id,
+            address=origin.address,
+            subject=subject,
+            changes=changes,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,11 @@ from domain.accounts.model import (
     UserRegistered,
     check_length,
 )
-from domain.accounts.naming import email_key, name_key
+from domain.accounts.naming import email_key, masked, name_key
 from domain.accounts.ports import Passwords
 from domain.accounts.sessions import Sessions, SessionStore
 from domain.accounts.steps import Purpose, SignIn, SignInOver
+from domain.audit import AuditLog, note
 from domain.kernel import AlreadyExists, FailedPrecondition, InvalidArgument, new_id
 
 
@@ -62,7 +63,7 @@ class UnlockTokenInvalid(InvalidArgument):
     text = "The link is not valid, or has expired."
 
 
-class CompletionStore(SessionStore, Protocol):
+class CompletionStore(SessionStore, AuditLog, Protocol):
     """What the end of a sign-in changes within one unit of work."""
 
     async def account(self, account_id: str) -> Account | None: ...
@@ -127,8 +128,11 @@ class Completion:
 
     async def change_password(self, store: CompletionStore, account: Account, hashed: str, *, but: str, at: datetime) -> Account:
         """Give an account another password, end its sessions but one, and tell its owner."""
+        before = {"password_time": account.password_time.isoformat() if account.password_time else ""}
         account = replace(account, password_hash=hashed, password_time=at, update_time=at, version=account.version + 1)
         await store.save_account(account)
+        after = {"password_time": at.isoformat()}
+        await note(store, "PasswordChanged", account.account_id, before=before, after=after, at=at)
         await self._sessions.end_all(store, account.account_id, but=but, reason=EndReason.PASSWORD_CHANGED, at=at)
         await store.record(PasswordChanged(time=at, account_id=account.account_id))
         await self._letters.write(store, account, "password_changed", at=at)
@@ -189,6 +193,8 @@ class Completion:
         changed = replace(account, email=email, email_verify_time=at, update_time=at, version=account.version + 1)
         if not await store.save_account(changed):
             raise EmailTaken
+        shown = [{"email": masked(one.email)} for one in (account, changed)]
+        await note(store, "EmailChanged", account.account_id, before=shown[0], after=shown[1], at=at)
         await self._letters.write(store, account, "email_changed", {"new_address": email}, at=at)
         await store.record(EmailVerified(time=at, account_id=account.account_id))
 

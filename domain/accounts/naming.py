@@ -102,6 +102,12 @@ def email_key(text: str) -> str:
     return f"{local}{at}{_domain_key(domain)}"
 
 
+def masked(email: str) -> str:
+    """Return what of an address its owner knows it by, and nobody else: what is kept for ever must not name people."""
+    local, _, domain = email.rpartition("@")
+    return f"{local[:1]}…@{domain[:1]}….{domain.rpartition('.')[2]}"
+
+
 def tidy_name(text: str, *, field: str = "name") -> str:
     """Return a name composed, and with single spaces.
 

@@ -12,6 +12,7 @@ from domain.accounts.letters import Letters
 from domain.accounts.model import Account, AccountNotFound, Session
 from domain.accounts.sessions import demand_fresh_proof
 from domain.accounts.setups import Sealing, Setups
+from domain.audit import note
 from domain.kernel import Begin, Event, FailedPrecondition, InvalidArgument, Viewer
 
 STEP_SECONDS = 30
@@ -253,4 +254,5 @@ async def forget_useless_codes(store: SecondFactorStore, account_id: str, *, at:
 
 async def tell(letters: Letters, store: Any, account: Account, what: str, *, at: datetime) -> None:
     """Write to an account's owner that what it proves itself with was changed or used up."""
+    await note(store, "SecondFactorChanged", account.account_id, after={"what": what}, at=at)
     await letters.write(store, account, "second_factor_changed", {"what": what}, at=at)

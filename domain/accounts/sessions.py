@@ -27,6 +27,7 @@ from domain.accounts.model import (
     UserLoggedIn,
     UserLoggedOut,
 )
+from domain.audit import AuditLog, note
 from domain.kernel import Begin, Event, FailedPrecondition, Unauthenticated, Viewer, new_id
 
 # A client whose answer was lost asks again with the same token, and gets the same answer.
@@ -64,7 +65,7 @@ class ProofTooOld(FailedPrecondition):
     text = "Prove first that it is you: this needs a proof not older than {minutes} minutes."
 
 
-class SessionStore(Protocol):
+class SessionStore(AuditLog, Protocol):
     """Sessions within one unit of work."""
 
     async def add_session(self, session: Session) -> None: ...
@@ -215,6 +216,7 @@ class Sessions:
                 return self._tokens(account, session, following, limits, at=at)
         async with self._begin() as store:
             await self._end(store, session.account_id, session.session_id, reason=EndReason.TOKEN_REUSED, at=at)
+            await note(store, "RefreshTokenReused", session.account_id, after={"ended_session": session.session_id}, at=at)
         raise RefreshTokenReused
 
     def _was_given_out(self, presented: Refresh, session: Session) -> bool:

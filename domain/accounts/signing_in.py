@@ -34,7 +34,8 @@ from domain.accounts.steps import (
     Step,
     following,
 )
-from domain.accounts.throttle import Throttle
+from domain.accounts.throttle import FREE, Throttle
+from domain.audit import note
 from domain.kernel import Begin, Exhausted
 
 CODE_DIGITS = 6
@@ -245,6 +246,10 @@ class SigningIn:
                 await self._letters.post(
                     store, sign_in, "account_locked", {"unlock_token": self.unlock_token(keys[0], at=at)}, at=at
                 )
+            for key, most in ((keys[0], TOLD_AT), (keys[1], FREE["address"])):
+                if tries.get(key) == most:
+                    failed = {"tries": most, "held_against": key.partition(":")[0]}
+                    await note(store, "SignInsFailed", sign_in.account_id or "", after=failed, at=at)
             counted = await store.try_sign_in(sign_in.sign_in_id, most=MOST_TRIES)
         if not counted:
             raise SignInOver

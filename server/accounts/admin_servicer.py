@@ -67,6 +67,7 @@ class AccountsAdminServicer:
         ended, revoked = await self._administration.end_sessions(
             request.account_id, keys=request.revoke_api_keys, viewer=call.viewer, at=call.now
         )
+        call.changed({}, {"ended_sessions": ended, "revoked_keys": revoked})
         return pb.EndAccountSessionsResponse(ended_count=ended, revoked_key_count=revoked)
 
     async def ListAuditEntries(self, request: pb.ListAuditEntriesRequest, call: Call) -> pb.ListAuditEntriesResponse:

@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from adapters.postgres.accounts.store import PostgresAccounts
 from domain.accounts.completion import AccountNameTaken
 from domain.accounts.model import Account, PasswordTooCommon, check_length
 from domain.accounts.naming import check_email, email_key, tidy_name
+from domain.audit import ORIGIN, Origin, note
 from domain.kernel import Refusal, Role, new_id
 from server.settings import Settings
 from server.stack import embedded
@@ -42,14 +44,25 @@ async def _create_admin(settings: Settings, email: str, name: str, password_env:
                 promoted = replace(known, role=Role.ADMIN, version=known.version + 1, update_time=at)
                 await store.save_account(promoted)
                 await revoke(store.connection, known.account_id, at=at)
+                await _note(store, promoted, before={"role": known.role.name}, at=at)
                 return f"the account {known.name} ({known.email}) is an administrator now, with the password that it has"
         account = await _account(email, tidy_name(name or email.partition("@")[0]), password_env, at=at)
         async with database.begins(PostgresAccounts)() as store:
             if not await store.add_account(account):
                 raise AccountNameTaken(field="name")
+            await _note(store, account, before={}, at=at)
     finally:
         await database.close()
     return f"there is an administrator {account.name} ({account.email}) now: sign in, and set up a second factor"
+
+
+async def _note(store: PostgresAccounts, account: Account, *, before: dict[str, str], at: datetime) -> None:
+    """Have the audit log say who was made an administrator, and by which user of this machine."""
+    who = "somebody"
+    with suppress(OSError, KeyError):
+        who = getpass.getuser()
+    ORIGIN.set(Origin(address=f"{who}, by ani accounts create-admin"))
+    await note(store, "AdministratorMade", account.account_id, before=before, after={"role": account.role.name}, at=at)
 
 
 async def _account(email: str, name: str, password_env: str, *, at: datetime) -> Account:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, Protocol
 
 from google.protobuf.message import Message
 
+from domain.audit import ORIGIN, Origin
 from domain.kernel import Exhausted, InvalidArgument, PermissionDenied, Refusal, Unauthenticated, Viewer
 from server.pipeline import errors
 from server.pipeline.cache import AnswerCache
@@ -239,6 +240,17 @@ class Front:
     def call(self, visit: Visit, *, shared: bool = False) -> Call:
         """Return what the servicer may know of a call; for an answer that others will share, only what they share."""
         caller = visit.caller
+        if not self.plan.read_only:
+            viewer, rank = caller.viewer, caller.rank.name if caller.viewer.account_id else ""
+            ORIGIN.set(
+                Origin(
+                    request_id=visit.request_id,
+                    account_id=viewer.account_id,
+                    role=rank,
+                    key_id=caller.key_id,
+                    address=caller.address,
+                )
+            )
         return Call(
             viewer=caller.viewer.shared() if shared else caller.viewer,
             now=self.machinery.clock(),

@@ -10,7 +10,7 @@ import asyncpg
 from sqlalchemy import and_, bindparam, func, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from adapters.postgres import Connection, outbox
+from adapters.postgres import Connection, audit, outbox
 from adapters.postgres.accounts.profile_limits import limits
 from adapters.postgres.accounts.revocations import prune_revocations, revoke
 from adapters.postgres.accounts.tables import accounts, sessions, sign_ins, throttles
@@ -20,6 +20,7 @@ from adapters.postgres.statement import Statement
 from domain.accounts.model import IDLE, Account, Ban, Device, EndReason, Limits, Session, SessionKind
 from domain.accounts.naming import email_key, name_key
 from domain.accounts.steps import Progress, Purpose, SignIn
+from domain.audit import Entry
 from domain.kernel import Event, Role
 
 MOST_SESSIONS = 100
@@ -127,11 +128,12 @@ _TRY = Statement(
 )
 _PRUNE_SIGN_INS = Statement(sign_ins.delete().where(sign_ins.c.expire_time < _at))
 
-# Nothing is counted for a key that is not to be heard yet, so that whoever keeps trying does not keep its owner out.
+# Nothing is counted for a key that is not to be heard yet, so that whoever keeps trying does not keep its owner out. A new key is
+# open from long ago: of two tries at once, the one that comes second may be the earlier.
 _COUNT = Statement(
     text("""
     INSERT INTO accounts.throttles AS t (key, failures, last_time, open_time)
-    SELECT key, 1, :at, :at FROM unnest(CAST(:keys AS text[])) AS key ORDER BY key
+    SELECT key, 1, :at, :forgotten FROM unnest(CAST(:keys AS text[])) AS key ORDER BY key
     ON CONFLICT (key) DO UPDATE SET
         failures = CASE
             WHEN t.open_time > :at THEN t.failures
@@ -266,6 +268,9 @@ class PostgresAccounts:
 
     async def record(self, event: Event) -> None:
         await outbox.record(self.connection, event)
+
+    async def note(self, entry: Entry) -> None:
+        await audit.record(self.connection, entry)
 
     async def prune(self, *, at: datetime, forgotten: timedelta) -> None:
         """Delete what is over: sessions, sign-ins, tries that are forgotten, and what was revoked long ago."""
