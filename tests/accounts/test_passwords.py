@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
@@ -17,7 +18,7 @@ from adapters.passwords import COMMON, Argon2Passwords
 from domain.accounts.ports import PasswordsBusy
 
 # Cheap, where what is shown does not depend on the cost.
-CHEAP = {"memory_kib": 64, "rounds": 1, "lanes": 1}
+CHEAP: dict[str, Any] = {"memory_kib": 64, "rounds": 1, "lanes": 1}
 exact = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
