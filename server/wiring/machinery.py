@@ -45,13 +45,7 @@ class SchemaBehind(Unavailable):
 
 
 async def machinery(
-    settings: Settings,
-    process: str,
-    database: Database,
-    valkey: Valkey,
-    stack: AsyncExitStack,
-    *,
-    tokens: AccessTokens,
+    settings: Settings, process: str, database: Database, valkey: Valkey, stack: AsyncExitStack, *, tokens: AccessTokens
 ) -> Machinery:
     usual = Allowance("calls a minute", settings.quota_per_minute, USUAL_WINDOW_SECONDS) if settings.quota_per_minute else None
     quotas = Quotas(ValkeyQuotas(valkey), usual=[usual] if usual else [])
