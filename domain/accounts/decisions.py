@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from domain.kernel import Begin, Unavailable
+from domain.kernel import Begin, Refusal
+
+log = logging.getLogger("ani.accounts")
 
 # Transactions end in another order than they begin, and servers' clocks differ.
 OVERLAP = timedelta(seconds=60)
@@ -83,7 +86,8 @@ class Decisions:
                 try:
                     async with self._read() as store:
                         decided = await store.decided_since(since - OVERLAP)
-                except Unavailable:
+                except Refusal as fault:
+                    log.warning("what was decided about devices cannot be looked up for now: %s", fault)
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 for waiting in [one for key in decided for one in self._waiting.get(key, ())]:

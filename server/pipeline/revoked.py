@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from domain.kernel import Unauthenticated, Unavailable, Viewer
+from domain.kernel import Refusal, Unauthenticated, Viewer
 
 log = logging.getLogger("ani.pipeline")
 
@@ -110,7 +110,7 @@ class RevocationWatch:
         self._since = clock() - timedelta(seconds=KEPT_SECONDS)
 
     async def look(self) -> None:
-        """Take in what is new. Raises refusals of kind Unavailable."""
+        """Take in what is new. Raises refusals of the database."""
         began = self._clock()
         self._take(await self._load(self._since))
         self._since = began - OVERLAP
@@ -121,7 +121,8 @@ class RevocationWatch:
             rings = self._bell.rings()
             try:
                 await self.look()
-            except Unavailable:
+            except Refusal:
+                # Also one that a migration brought about: whoever stops looking lets everybody in.
                 log.warning("what was revoked cannot be looked up for now: tokens stay good until they expire")
                 await asyncio.sleep(1)
                 continue

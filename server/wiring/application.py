@@ -20,7 +20,7 @@ from ani.catalog.v1 import (
 )
 from ani.operations.v1 import operation_service_pb2
 from ani.system.v1 import system_service_pb2
-from domain.kernel import Unavailable
+from domain.kernel import Refusal
 from server import imports
 from server.health import Health
 from server.pipeline import Pipeline
@@ -93,7 +93,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         for service in SERVICES:
             pipeline.add(service, servicers[service.name])
         await health.begin()
-        with suppress(Unavailable):
+        with suppress(Refusal):
             await watch.look()
         look_out = access.keys.watch(machinery.identification.forget)
         for coroutine in (listener.run(), health.watch(), watch.run(), look_out, let_in.decisions.run()):
