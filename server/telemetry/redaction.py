@@ -17,6 +17,7 @@ SECRET_NAME = re.compile(r"authorization|cookie|passw|secret|credential|api[_-]?
 _TEXTS = (
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), REDACTED),
+    (re.compile(r"\bani_(?:key|sign)_[0-9A-Za-z]{8,}"), REDACTED),
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{REDACTED}@"),
     (
         re.compile(

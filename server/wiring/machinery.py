@@ -62,12 +62,7 @@ async def machinery(
         telling.start()
         stack.push_async_callback(telling.close)
     return Machinery(
-        identification=Identification(
-            tokens.verifier,
-            keys=keys.known_keys(settings, database),
-            trusted_hops=settings.trusted_hops,
-            staff_networks=settings.staff_networks,
-        ),
+        identification=_identification(settings, database, tokens),
         signing=Signing(ValkeyNonces(valkey)),
         quotas=quotas,
         limiter=limiter,
@@ -78,6 +73,15 @@ async def machinery(
         usual=usual,
         draining=asyncio.Event(),
         tracing=_tracing(settings, process, stack),
+    )
+
+
+def _identification(settings: Settings, database: Database, tokens: AccessTokens) -> Identification:
+    return Identification(
+        tokens.verifier,
+        keys=keys.known_keys(settings, database),
+        trusted_hops=settings.trusted_hops,
+        staff_networks=settings.staff_networks,
     )
 
 

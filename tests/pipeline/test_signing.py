@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -276,3 +279,17 @@ class TestSigning:
 
         assert isinstance(caught.value, Unauthenticated)
         assert {} == caught.value.details
+
+
+class TestDocumentation:
+    async def test_shows_how_a_tool_signs(self, probe: Probe, key: Key) -> None:
+        """The code in docs/clients.md, as it stands there."""
+        text = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
+        (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "x-ani-signature" in block]
+        names: dict[str, Any] = {}
+        exec(code, names)
+        message = probe.Request(id="a").SerializeToString()
+
+        metadata = names["signed"](key.key, key.signing_secret, f"{SERVICE}Read", message)
+
+        assert "a" == (await probe("Read", message, metadata=metadata)).text

@@ -9,7 +9,8 @@ import pytest
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 from google.protobuf.message import Message
 
-from server.telemetry.redaction import REDACTED, redacted
+from domain.accounts.api_keys import HINT_LENGTH, fresh_key, fresh_secret
+from server.telemetry.redaction import REDACTED, redacted, redacted_text
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +65,12 @@ class TestRedacted:
         message = login(user_name="ann", packed=any_pb2.Any(type_url="type.googleapis.com/not.Known", value=b"s3cret"))
 
         assert redacted(message) == {"@type": "redaction.Login"}
+
+
+class TestRedactedText:
+    def test_blanks_api_keys_and_leaves_the_hints_that_they_are_known_by(self) -> None:
+        key, secret = fresh_key(), fresh_secret()
+
+        shown = redacted_text(f"x-api-key {key} and {secret} of the key {key[:HINT_LENGTH]}")
+
+        assert f"x-api-key {REDACTED} and {REDACTED} of the key {key[:HINT_LENGTH]}" == shown
