@@ -20,6 +20,7 @@ from adapters.postgres import Database
 from adapters.postgres.accounts.store import PostgresAccounts
 from adapters.postgres.audit import PostgresAudit
 from adapters.postgres.catalog.items import ITEMS
+from adapters.postgres.editing.purging import PostgresPurge
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.listen import Listener
 from adapters.postgres.media import promos as promo_store
@@ -49,6 +50,7 @@ from server import imports
 from server.accounts import tasks as accounts_tasks
 from server.catalog import tasks as catalog
 from server.catalog.import_jobs import KIND
+from server.editing import tasks as editing_tasks
 from server.events.deliveries import Deliveries, Reaction
 from server.events.relay import Relay
 from server.events.scheduler import Job, Scheduler
@@ -150,6 +152,7 @@ async def _own_work(settings: Settings, database: Database, outbox: PostgresOutb
     jobs = [
         *_jobs(outbox, database),
         _publishing(settings, database),
+        editing_tasks.purging(database.begins(PostgresPurge)),
         *upload_tasks.jobs(uploads, _now),
         *promo_tasks.jobs(_promos(settings, database), _now),
         playback_tasks.job(database.begins(PostgresPlayback)),

@@ -38,6 +38,9 @@ async def create(store: EditingStore, kind: Kind[T], draft: T, *, author: Author
         if first is None or first.action is not Action.CREATE or first.decided != kind.decided(fresh):
             raise ItemIdReused(kind=kind.name, item_id=item_id, field=f"{kind.name}.{kind.name}_id")
         return await present(store, kind, item_id), []
+    if await store.revision(kind.name, item_id, 1) is not None:
+        # It was deleted and purged: its history is not another one's.
+        raise ItemIdReused(kind=kind.name, item_id=item_id, field=f"{kind.name}.{kind.name}_id")
     await _keep(store, kind, fresh, Action.CREATE, author=author, at=at)
     return await present(store, kind, item_id), await _tell(store, kind.events(None, fresh, at))
 

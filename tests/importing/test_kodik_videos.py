@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from adapters.postgres import Database
 from adapters.postgres.catalog.items import ITEMS
+from adapters.postgres.editing.purging import PostgresPurge
 from adapters.postgres.editing.store import PostgresEditing
 from adapters.postgres.media import sources as source_store
 from adapters.postgres.media.playback import PostgresPlayback
@@ -201,6 +203,31 @@ class TestEditors:
         ended = await imported("kodik", kodik_url=kodik.url, **AGAIN)
 
         assert (ended.counts["skipped"], len(await rows(database, EPISODES))) == (1, 1)
+
+        async with database.begins(PostgresPurge)() as items:
+            await items.purge(before=NOON + timedelta(days=1), limit=10)
+        purged = await imported("kodik", kodik_url=kodik.url, **AGAIN)
+
+        assert (purged.counts["skipped"], purged.counts["added"]) == (1, 0)
+        assert (await rows(database, EPISODES), await rows(database, SOURCES)) == ([], [])
+
+    async def test_who_deleted_an_episode_see_nothing_of_it_again(
+        self, imported: Imported, kodik: AKodik, database: Database, editing: Editing
+    ) -> None:
+        kodik.paged([aired(1, 1, 2)])
+        await imported("kodik", kodik_url=kodik.url)
+        episodes = dict(await rows(database, "SELECT number, episode_id::text FROM catalog.episodes"))
+        ids = dict(await rows(database, "SELECT split_part(url, '/', 5), video_source_id::text FROM media.video_sources"))
+        await editing.delete(EPISODE, episodes["1"], version=0, author=AUTHOR, at=NOON)
+        await editing.delete(VIDEO_SOURCE, ids["2"], version=0, author=AUTHOR, at=NOON)
+
+        async with database.begins(PostgresPurge)() as items:
+            counts = await items.purge(before=NOON + timedelta(days=1), limit=10)
+        await imported("kodik", kodik_url=kodik.url, **AGAIN)
+
+        assert not any(counts.values())
+        assert await rows(database, EPISODES) == [("2", 2)]
+        assert [url for url, *_ in await rows(database, SOURCES)] == ["https://kodik.info/seria/1/t1/720p"]
 
 
 class TestWithoutShikimori:
