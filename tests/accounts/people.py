@@ -7,16 +7,32 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+import grpc
 
 from adapters.envelopes import SealedEnvelopes
 from ani.accounts.v1 import accounts_service_pb2 as pb
+from ani.accounts.v1 import own_account_service_pb2 as own_pb
 from ani.accounts.v1 import sign_in_pb2
 from domain.mail import Letter
 from server.settings import Settings
-from tests.serving import Metadata, Served
+from tests.serving import Metadata, Served, taken_apart
+from tests.waiting import until
 
 PASSWORD = "seven geese over the lake"
 Kind = sign_in_pb2.ChallengeKind
+
+
+async def signed_out(served: Served, tokens: sign_in_pb2.Tokens) -> bool:
+    """Wait until an access token is void, as it is everywhere within a second."""
+
+    async def void() -> bool:
+        try:
+            await served.own_account.GetAccount(own_pb.GetAccountRequest(), metadata=bearer(tokens))
+        except grpc.aio.AioRpcError as refused:
+            return taken_apart(refused).reason == "SESSION_REVOKED"
+        return False
+
+    return await until(void, seconds=2)
 
 
 def bearer(tokens: sign_in_pb2.Tokens) -> Metadata:

@@ -11,7 +11,7 @@ from ani.accounts.v1 import account_pb2, sign_in_pb2
 from ani.accounts.v1 import own_account_service_pb2 as pb
 from ani.options.v1 import policy_pb2
 from server.settings import Settings
-from tests.accounts.people import PASSWORD, Kind, People, bearer
+from tests.accounts.people import PASSWORD, Kind, People, bearer, signed_out
 from tests.serving import Served, refusal
 
 ADDRESS, OTHER = "mio@example.org", "mio@example.net"
@@ -77,10 +77,9 @@ class TestChangePassword:
 
         refused = await refusal(served.own_account.ChangePassword(wrong, metadata=bearer(here)))
         await served.own_account.ChangePassword(right, metadata=bearer(here))
-        gone = await refusal(served.own_account.GetAccount(pb.GetAccountRequest(), metadata=bearer(there)))
 
         assert (grpc.StatusCode.PERMISSION_DENIED, "PASSWORD_WRONG") == (refused.code, refused.reason)
-        assert "SESSION_REVOKED" == gone.reason
+        assert await signed_out(served, there)
         assert (await served.own_account.GetAccount(pb.GetAccountRequest(), metadata=bearer(here))).account.account_id
         assert (await people.sign_in(ADDRESS, NEW)).tokens.access_token
 

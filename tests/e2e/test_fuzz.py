@@ -37,7 +37,7 @@ def cases(report: str) -> int:
 
 class TestContract:
     def test_holds_at_every_limit(self, stack: Stack, tmp_path: Path) -> None:
-        done = schemathesis(stack, tmp_path, "--max-examples", "2", "--generation-deterministic", "--max-time", "8")
+        done = schemathesis(stack, tmp_path, "--max-examples", "2", "--generation-deterministic", "--max-time", "15")
 
         assert done.returncode == 0, done.stdout
         assert cases(done.stdout) > 30, done.stdout  # as many as the time allows
