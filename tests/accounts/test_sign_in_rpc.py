@@ -12,7 +12,7 @@ from ani.accounts.v1 import accounts_service_pb2 as pb
 from ani.accounts.v1 import own_account_service_pb2 as own_pb
 from ani.accounts.v1 import sign_in_pb2
 from server.settings import Settings
-from tests.accounts.people import PASSWORD, Kind, People, signed_out
+from tests.accounts.people import PASSWORD, Kind, People, bearer, signed_out
 from tests.serving import Served, refusal
 
 ADDRESS = "mio@example.org"
