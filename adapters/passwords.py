@@ -28,8 +28,8 @@ MEMORY_KIB, ROUNDS, LANES = 47104, 1, 1
 AT_ONCE = 1
 MOST_WAITING = 64
 SECONDS_EACH = 0.05
-# What serves everybody goes first. With 10 the slowest reads still took two and a half times as long beside people who sign in; with 19
-# a busy core would hardly look at passwords at all.
+# What serves everybody goes first. With 10 the slowest reads took two and a half times as long beside people who sign in; with 19 a
+# busy core would hardly look at passwords at all.
 NICENESS = 15
 COMMON = Path(__file__).with_name("common_passwords.txt")
 PLATFORM = ("ani", "anime")
