@@ -32,8 +32,9 @@ async def created(http: httpx.AsyncClient, token: str, *, sign: bool = False) ->
 async def answered(stack: Stack, metadata: tuple[tuple[str, str], ...], message: bytes) -> str:
     """Return the reason why a call is refused, or nothing."""
     async with stack.channel() as channel:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(PATH)
         try:
-            await channel.unary_unary(PATH)(message, metadata=metadata, timeout=10)
+            await call(message, metadata=metadata, timeout=10)
         except grpc.aio.AioRpcError as fault:
             return taken_apart(fault).reason
     return ""
