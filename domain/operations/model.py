@@ -12,6 +12,8 @@ from domain.kernel import Event, FailedPrecondition, InvalidArgument, NotFound, 
 
 # Kept with an operation; the counts tell of all.
 MOST_PROBLEMS = 2_000
+# Kinds of work that are their owners' alone: nobody else, editors included, may know of it.
+PRIVATE_KINDS = frozenset({"export-own-data"})
 
 
 class State(IntEnum):
@@ -72,8 +74,10 @@ class Operation:
     end_time: datetime | None = None
 
     def is_seen_by(self, viewer: Viewer) -> bool:
-        """Tell whether a viewer may know of it: editors of all, anyone else of their own."""
-        return viewer.sees_drafts or (bool(viewer.account_id) and viewer.account_id == self.account_id)
+        """Tell whether a viewer may know of it: anyone of their own, editors of all that is not others' private matter."""
+        if viewer.account_id and viewer.account_id == self.account_id:
+            return True
+        return viewer.sees_drafts and self.kind not in PRIVATE_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,9 +33,19 @@ class OperationStore(Protocol):
         """Return an operation."""
 
     async def operations(
-        self, *, kind: str, state: State | None, account_id: str | None, after: tuple[datetime, str] | None, limit: int
+        self,
+        *,
+        kind: str,
+        state: State | None,
+        account_id: str | None,
+        viewer_id: str | None = None,
+        after: tuple[datetime, str] | None,
+        limit: int,
     ) -> list[Operation]:
-        """Return operations of a kind, in a state and of an account where these are named, the latest first."""
+        """Return operations of a kind, in a state and of an account where these are named, the latest first.
+
+        Where a viewer is named, what is others' private matter is left out.
+        """
 
     async def problems(self, operation_id: str, *, after: int, limit: int) -> list[tuple[int, Problem]]:
         """Return the problems that follow a number, with their numbers."""

@@ -50,7 +50,9 @@ class Operations:
         binding = f"operations/{kind}/{state}/{owner}"
         after = page_place(page.token, binding=binding)
         async with self._read() as store:
-            found = await store.operations(kind=kind, state=state, account_id=owner, after=after, limit=page.size + 1)
+            found = await store.operations(
+                kind=kind, state=state, account_id=owner, viewer_id=viewer.account_id, after=after, limit=page.size + 1
+            )
         shown = found[: page.size]
         more = len(found) > page.size
         return shown, page_token(shown[-1].create_time, shown[-1].operation_id, binding=binding) if more else ""

@@ -10,6 +10,7 @@ import pytest
 
 from adapters.postgres import Database
 from adapters.postgres.operations.store import PostgresOperations
+from domain.accounts.export import KIND
 from domain.kernel import Page, Role, Viewer
 from domain.operations.model import OperationIdReused, OperationNotFound, OperationOver, Problem, Report, State
 from domain.operations.service import Operations
@@ -58,6 +59,13 @@ class TestGetOperation:
         started = await operations.start(an_operation())
         assert await operations.get_operation(started.operation_id, viewer=a_viewer(account_id=OWNER)) == started
 
+    async def test_hides_what_is_private_from_editors_too(self, operations: Operations) -> None:
+        started = await operations.start(an_operation(kind=KIND))
+        with pytest.raises(OperationNotFound):
+            await operations.get_operation(started.operation_id, viewer=an_editor())
+        assert await operations.get_operation(started.operation_id, viewer=a_viewer(account_id=OWNER)) == started
+        assert await operations.get_operation(started.operation_id, viewer=an_editor(account_id=OWNER)) == started
+
     async def test_hides_an_operation_of_nobody_from_those_who_are_nobody(self, operations: Operations) -> None:
         started = await operations.start(an_operation(account_id=""))
         with pytest.raises(OperationNotFound):
@@ -90,6 +98,19 @@ class TestListOperations:
         assert await listed(state=State.RUNNING) == set()
         assert await listed(viewer=a_viewer(account_id=OWNER)) == {"1", "2"}
 
+    async def test_leaves_out_what_is_private_to_others(self, operations: Operations) -> None:
+        await operations.start(an_operation(1))
+        await operations.start(an_operation(2, kind=KIND))
+
+        async def listed(viewer: Viewer, kind: str = "") -> set[str]:
+            page, _ = await operations.list_operations(Page(), kind=kind, state=None, viewer=viewer)
+            return {one.operation_id[-1] for one in page}
+
+        assert await listed(an_editor()) == {"1"}
+        assert await listed(an_editor(), KIND) == set()
+        assert await listed(an_editor(account_id=OWNER)) == {"1", "2"}
+        assert await listed(a_viewer(account_id=OWNER)) == {"1", "2"}
+
     async def test_refuses_the_token_of_another_list(self, operations: Operations) -> None:
         for number in (1, 2):
             await operations.start(an_operation(number))
@@ -121,6 +142,13 @@ class TestCancelOperation:
         cancelled = await operations.cancel_operation(started.operation_id, viewer=an_editor(), at=NOON)
         assert (cancelled.state, cancelled.end_time) == (State.CANCELLED, NOON)
         assert await operations.cancel_operation(started.operation_id, viewer=an_editor(), at=NOON) == cancelled
+
+    async def test_leaves_what_is_private_to_its_owner(self, operations: Operations) -> None:
+        started = await operations.start(an_operation(kind=KIND))
+        with pytest.raises(OperationNotFound):
+            await operations.cancel_operation(started.operation_id, viewer=an_editor(), at=NOON)
+        cancelled = await operations.cancel_operation(started.operation_id, viewer=a_viewer(account_id=OWNER), at=NOON)
+        assert cancelled.state is State.CANCELLED
 
     async def test_asks_what_runs_to_stop(self, operations: Operations, database: Database) -> None:
         started = await operations.start(an_operation())

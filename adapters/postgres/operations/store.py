@@ -15,7 +15,7 @@ from adapters.postgres import Connection, outbox
 from adapters.postgres.operations.tables import operations
 from adapters.postgres.statement import Statement
 from domain.kernel import Event
-from domain.operations.model import MOST_PROBLEMS, Operation, Problem, Report, State
+from domain.operations.model import MOST_PROBLEMS, PRIVATE_KINDS, Operation, Problem, Report, State
 
 CHANNEL = "operations"
 
@@ -34,11 +34,26 @@ class PostgresOperations:
         return _operation(await ONE.fetchrow(self._connection, operation_id=operation_id))
 
     async def operations(
-        self, *, kind: str, state: State | None, account_id: str | None, after: tuple[datetime, str] | None, limit: int
+        self,
+        *,
+        kind: str,
+        state: State | None,
+        account_id: str | None,
+        viewer_id: str | None = None,
+        after: tuple[datetime, str] | None,
+        limit: int,
     ) -> list[Operation]:
         at, operation_id = after or (None, None)
         rows = await LIST.fetch(
-            self._connection, kind=kind, state=state, account_id=account_id, at=at, after_id=operation_id, limit=limit
+            self._connection,
+            kind=kind,
+            state=state,
+            account_id=account_id,
+            viewer_id=viewer_id,
+            private=sorted(PRIVATE_KINDS),
+            at=at,
+            after_id=operation_id,
+            limit=limit,
         )
         return [found for row in rows if (found := _operation(row))]
 
@@ -129,6 +144,8 @@ LIST = Statement(
     WHERE (CAST(:kind AS text) = '' OR kind = CAST(:kind AS text))
     AND (CAST(:state AS smallint) IS NULL OR state = CAST(:state AS smallint))
     AND (CAST(:account_id AS text) IS NULL OR account_id = CAST(:account_id AS text))
+    AND (CAST(:viewer_id AS text) IS NULL OR account_id = CAST(:viewer_id AS text)
+        OR kind <> ALL (CAST(:private AS text[])))
     AND (CAST(:at AS timestamptz) IS NULL
         OR (create_time, operation_id) < (CAST(:at AS timestamptz), CAST(:after_id AS uuid)))
     ORDER BY create_time DESC, operation_id DESC LIMIT :limit
