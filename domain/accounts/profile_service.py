@@ -56,6 +56,9 @@ class ProfileStore(OwnerStore, Protocol):
     async def switch_session(self, session_id: str, profile_id: str, *, use_up_proof: bool) -> None:
         """Put a session on a profile."""
 
+    async def use_up_proofs(self, account_id: str, profile_id: str) -> None:
+        """Let no proof of a session that is on a profile count any more."""
+
     async def leave_profile(self, account_id: str, profile_id: str) -> None:
         """Put all sessions that are on a profile on none."""
 
@@ -142,10 +145,11 @@ class Profiles:
             await _demand_presentable(store, after, others, viewer, at=at, before=before)
             after = replace(after, version=before.version + 1, update_time=at)
             await store.save_profile(after)
-            if voided := changes_limits(before, after):
-                await store.revoke(viewer.account_id, "", at=at)
+            voided = await _tell_tokens(store, before, after, at=at)
             told = tuple("pin" if name == "pin_hash" else name for name in fields)
             await store.record(ProfileUpdated(time=at, account_id=viewer.account_id, profile_id=profile_id, fields=told))
+        if "pin_hash" in fields:
+            await self._pins.forget_tries(profile_id)
         return after, voided
 
     async def delete_profile(self, profile_id: str, *, viewer: Viewer, at: datetime) -> None:
@@ -221,6 +225,19 @@ async def _found(store: ProfileStore, profile_id: str, viewer: Viewer) -> Profil
     if profile is None:
         raise ProfileNotFound(profile=profile_id)
     return profile
+
+
+async def _tell_tokens(store: ProfileStore, before: Profile, after: Profile, *, at: datetime) -> bool:
+    """Make tokens void if they say what holds no more, and tell whether they did.
+
+    A proof given before a profile came to see less was not given by whom it limits now.
+    """
+    if not changes_limits(before, after):
+        return False
+    await store.revoke(after.account_id, "", at=at)
+    if sees_more(before, after):
+        await store.use_up_proofs(after.account_id, after.profile_id)
+    return True
 
 
 async def _demand_presentable(

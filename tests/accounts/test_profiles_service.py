@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from adapters.postgres import bare
+from domain.accounts.allowed_hours import AllowedHours
 from domain.accounts.model import AccountNotFound, Limits
 from domain.accounts.naming import NameMixesScripts, NameUnreadable
 from domain.accounts.profiles import (
@@ -207,6 +209,37 @@ class TestUpdateProfile:
         with pytest.raises(ProofTooOld):
             await home.update(mine, {"pin": ""}, by=home.viewer(mine))
         assert (await home.update(mine, {"pin": ""}, by=home.viewer(mine), owner_pin="1234")).pin_hash is None
+
+    @pytest.mark.parametrize("changes", [{"kids": True}, {"maturity": 16}, {"allowed_hours": (AllowedHours(1, 0, 60),)}])
+    async def test_uses_up_the_proofs_given_on_a_profile_that_comes_to_see_less(self, home: Home, changes: dict[str, Any]) -> None:
+        mine, other = (await home.listed())[0], await home.add("Other")
+        on_it, beside = [await home.session(one, proven=JUST_NOW) for one in (mine, other)]
+        limited = await home.update(mine, changes, by=home.viewer(mine, on_it))
+        undo = {"kids": False, "maturity": 18, "allowed_hours": ()}
+
+        for at in (NOON, NOON + MINUTE):
+            with pytest.raises(ProofTooOld):
+                await home.profiles.update_profile(
+                    mine.profile_id, undo, version=0, owner_pin="", viewer=home.viewer(limited, on_it), at=at
+                )
+        assert not (await home.update(mine, undo, by=home.viewer(other, beside))).is_limited
+
+    async def test_leaves_proofs_where_a_profile_comes_to_see_more(self, home: Home) -> None:
+        kid = await home.kid()
+        session = await home.session(kid, proven=JUST_NOW)
+        by = home.viewer(kid, session)
+        await home.update(kid, {"kids": False, "maturity": 16}, by=by)
+
+        assert 18 == (await home.update(kid, {"maturity": 18}, by=by)).maturity
+
+    async def test_lets_in_by_a_new_pin_at_once_whatever_was_guessed_of_the_old_one(self, home: Home) -> None:
+        locked, session = await home.add("Locked", "1234"), await home.session(proven=JUST_NOW)
+        by = home.viewer(session_id=session)
+        guesses = [home.profiles.switch_profile(locked.profile_id, f"{number:04}", viewer=by, at=NOON) for number in range(20)]
+        assert TooManyTries in {type(one) for one in await asyncio.gather(*guesses, return_exceptions=True)}
+        after = await home.update(locked, {"pin": "5678"}, by=by)
+
+        assert (after, True) == await home.profiles.switch_profile(locked.profile_id, "5678", viewer=by, at=NOON)
 
 
 class TestDeleteProfile:

@@ -65,6 +65,9 @@ class PostgresProfiles:
     async def switch_session(self, session_id: str, profile_id: str, *, use_up_proof: bool) -> None:
         await _SWITCH.execute(self._connection, session_id=session_id, profile_id=profile_id, use_up_proof=use_up_proof)
 
+    async def use_up_proofs(self, account_id: str, profile_id: str) -> None:
+        await _USE_UP.execute(self._connection, account_id=account_id, profile_id=profile_id)
+
     async def leave_profile(self, account_id: str, profile_id: str) -> None:
         await _LEAVE.execute(self._connection, account_id=account_id, profile_id=profile_id)
 
@@ -183,6 +186,11 @@ _SWITCH = Statement(
     UPDATE accounts.sessions SET profile_id = :profile_id,
         proof_time = CASE WHEN CAST(:use_up_proof AS boolean) THEN 'epoch' ELSE proof_time END
     WHERE session_id = :session_id
+    """)
+)
+_USE_UP = Statement(
+    text("""
+    UPDATE accounts.sessions SET proof_time = 'epoch' WHERE account_id = :account_id AND profile_id = CAST(:profile_id AS text)
     """)
 )
 _LEAVE = Statement(
