@@ -126,7 +126,9 @@ def issuing(issuer: TokenIssuer) -> Callable[..., tuple[str, datetime]]:
 
     def issue(account: Account, session: Session, limits: Limits, *, at: datetime) -> tuple[str, datetime]:
         expires = min(at + ACCESS_LIFETIME, session.expire_time, *filter(None, [limits.until]))
-        role = min(account.role, Role.USER) if limits.is_limited else account.role
+        # A television or a guest is let in without a proof of who sits before it, and for long.
+        is_user = limits.is_limited or session.kind is not SessionKind.USER
+        role = min(account.role, Role.USER) if is_user else account.role
         claims: dict[str, Any] = {"sid": session.session_id, "profile": session.profile_id, "maturity": limits.maturity}
         if limits.grants:
             claims["granted"] = limits.grants

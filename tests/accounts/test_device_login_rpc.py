@@ -15,6 +15,7 @@ from adapters.postgres.accounts.device_logins import PostgresDeviceLogins
 from adapters.postgres.accounts.guest_passes import PostgresGuestPasses
 from adapters.postgres.listen import Bell
 from ani.accounts.v1 import account_pb2, device_login_pb2, sign_in_pb2
+from ani.accounts.v1 import accounts_admin_service_pb2 as admin_pb
 from ani.accounts.v1 import device_login_service_pb2 as pb
 from ani.accounts.v1 import profiles_service_pb2 as profiles_pb
 from ani.accounts.v1 import session_service_pb2 as session_pb
@@ -564,6 +565,24 @@ class TestSession:
         await served.sessions.SignOut(session_pb.SignOutRequest(), metadata=bearer(mine))
 
         assert (await tv.poll()).access_token
+
+
+class TestRole:
+    async def test_is_a_users_whoever_lets_a_television_in(self, people: People, served: Served, settings: Settings) -> None:
+        """B3: it is held for up to a year, and nothing proves who sits before it."""
+        mine, tv = await people.register("Mio"), await Television.on(served)
+        await changed(settings, "UPDATE accounts.accounts SET role = 4")
+        refresh = session_pb.RefreshTokensRequest(refresh_token=mine.refresh_token)
+        mine = (await served.sessions.RefreshTokens(refresh)).tokens
+        await Phone(served, bearer(mine)).approve(tv)
+        tokens = await tv.poll()
+        refresh = session_pb.RefreshTokensRequest(refresh_token=tokens.refresh_token)
+        refreshed = (await served.sessions.RefreshTokens(refresh)).tokens
+        asked = admin_pb.ListAccountsRequest()
+        refused = [await refusal(served.accounts_admin.ListAccounts(asked, metadata=bearer(one))) for one in (tokens, refreshed)]
+
+        assert (await served.accounts_admin.ListAccounts(asked, metadata=bearer(mine))).accounts
+        assert [(DENIED, "PERMISSION_MISSING")] * 2 == [(one.code, one.reason) for one in refused]
 
 
 class TestDecisions:
