@@ -27,7 +27,7 @@ from domain.accounts.model import (
 )
 from domain.accounts.naming import email_key, masked, name_key
 from domain.accounts.ports import Passwords
-from domain.accounts.sessions import Sessions, SessionStore
+from domain.accounts.sessions import Sessions, SessionStore, was_thrown_out
 from domain.accounts.steps import Purpose, SignIn, SignInOver
 from domain.audit import AuditLog, note
 from domain.kernel import AlreadyExists, FailedPrecondition, InvalidArgument, new_id
@@ -42,7 +42,7 @@ class EmailTaken(AlreadyExists):
 class AccountNameTaken(AlreadyExists):
     """Raised when somebody goes by a name that is the same, or cannot be told from it."""
 
-    text = "The name is taken, or looks like one that is."
+    text = "The name is taken, or looks like one that is: begin again with another."
 
 
 class AccountNotLinked(FailedPrecondition):
@@ -117,7 +117,12 @@ class Completion:
         account = await store.account_to_change(sign_in.account_id)
         if account is None:
             raise AccountNotFound
+        # Who began with an old password may not be who has the new one.
+        if account.password_time is not None and account.password_time > sign_in.create_time:
+            raise SignInOver
         if sign_in.purpose is Purpose.EMAIL_CHANGE:
+            if await was_thrown_out(store, sign_in.progress.session_id):
+                raise SignInOver
             await self._change_email(store, account, sign_in.email, at=at)
             return None
         if sign_in.purpose is Purpose.PASSWORD_RESET:

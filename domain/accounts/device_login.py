@@ -12,7 +12,7 @@ from typing import Protocol
 from domain.accounts import typed_codes
 from domain.accounts.decisions import Decisions
 from domain.accounts.letters import Letters
-from domain.accounts.model import Account, Device, SessionKind, Tokens
+from domain.accounts.model import Account, AccountNotFound, Device, SessionKind, Tokens
 from domain.accounts.owners import OwnerStore, caller_of
 from domain.accounts.profiles import PinNeeded, ProfileNotFound
 from domain.accounts.sessions import Sessions, SessionStore, was_thrown_out
@@ -296,6 +296,9 @@ class DeviceLogins:
         await self._throttle.take_back(keys)
 
     async def _keep(self, store: DeviceLoginStore, login: DeviceLogin) -> None:
+        """Raises AccountNotFound: a token for local use may be of no account, and such a one decides on nothing."""
+        if login.account_id is not None and await store.account(login.account_id) is None:
+            raise AccountNotFound
         await store.save_device_login(login)
         if login.state is not DeviceLoginState.PENDING:
             await store.tell_of_decision()

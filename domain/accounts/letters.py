@@ -13,12 +13,14 @@ from domain.mail import SILENCE, Envelopes, Letter, LetterOrdered
 # Nobody's id, looked for where there is no account: that takes as long too.
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
+# The kind of letter that goes to an address which nobody has proven to be theirs.
+TO_BE_PROVEN = "verify_email"
 _CODES = {
     Purpose.SIGN_IN: "sign_in_code",
-    Purpose.REGISTRATION: "verify_email",
+    Purpose.REGISTRATION: TO_BE_PROVEN,
     Purpose.PASSWORD_RESET: "reset_password",
     Purpose.PROOF: "sign_in_code",
-    Purpose.EMAIL_CHANGE: "verify_email",
+    Purpose.EMAIL_CHANGE: TO_BE_PROVEN,
 }
 
 
@@ -42,14 +44,19 @@ class Letters:
         self._envelopes = envelopes
 
     async def post(self, store: LetterStore, sign_in: SignIn, kind: str, facts: dict[str, str], *, at: datetime) -> None:
-        """Write to the address that a sign-in is for, or take as long where nobody is to be written to."""
+        """Write to whom a sign-in is for, or take as long where nobody is to be written to.
+
+        Who has an account is written to at the account's own address: the one that was typed may only look like it, and be
+        somebody else's. Only where an address is to be proven does the letter go to it.
+        """
         account = await store.account(sign_in.account_id or NOBODY)
         registration = sign_in.progress.registration
         if account is None and registration is None:
             kind, facts = SILENCE, {}
         language = account.language if account else registration.language if registration else "en"
         name = account.name if account else registration.name if registration else ""
-        await self._order(store, Letter(kind, sign_in.email, language, name, facts), at=at)
+        address = sign_in.email if account is None or kind == TO_BE_PROVEN else account.email
+        await self._order(store, Letter(kind, address, language, name, facts), at=at)
 
     async def write(self, store: Any, account: Account, kind: str, facts: dict[str, str] | None = None, *, at: datetime) -> None:
         """Write to an account's holder. `store` is anything with `record`."""

@@ -143,7 +143,7 @@ class Accounts:
         async with self._read() as store:
             await demand_fresh_proof(store, viewer, at=at)
             account = _found(await store.account(viewer.account_id))
-        return await self._signing_in.begin_email_change(account, email, device=device, at=at)
+        return await self._signing_in.begin_email_change(account, viewer.session_id, email, device=device, at=at)
 
     async def unlock(self, token: str, *, at: datetime) -> None:
         """Forget the wrong tries at an account. Raises UnlockTokenInvalid."""

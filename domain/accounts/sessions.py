@@ -87,6 +87,9 @@ class SessionStore(AuditLog, Protocol):
     async def end_sessions(self, account_id: str, session_id: str, *, but: str, reason: EndReason, at: datetime) -> list[str]:
         """End a session of an account, or all where none is named, and make their access tokens void; return which ended."""
 
+    async def end_sign_ins(self, account_id: str, *, at: datetime) -> None:
+        """End whatever sign-ins of an account are on their way, whoever began them."""
+
     async def prove(self, session_id: str, *, at: datetime) -> None:
         """Note that whoever holds a session proved again who they are."""
 
@@ -279,7 +282,11 @@ class Sessions:
             )
 
     async def end_all(self, store: SessionStore, account_id: str, *, but: str = "", reason: EndReason, at: datetime) -> int:
-        """End all sessions of an account but one, in the caller's unit of work; return how many ended."""
+        """End all sessions of an account but one, in the caller's unit of work; return how many ended.
+
+        So do the sign-ins that are on their way: whoever is to be kept out may be half way in.
+        """
+        await store.end_sign_ins(account_id, at=at)
         return await self._end(store, account_id, "", but=but, reason=reason, at=at)
 
     async def _end(

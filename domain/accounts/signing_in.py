@@ -104,9 +104,9 @@ class SigningIn:
         """Let somebody who is signed in prove it once more."""
         return await self._open(Purpose.PROOF, account.email, Progress(device=device, session_id=session_id), at=at)
 
-    async def begin_email_change(self, account: Account, email: str, *, device: Device, at: datetime) -> Step:
+    async def begin_email_change(self, account: Account, session_id: str, email: str, *, device: Device, at: datetime) -> Step:
         """Send a code to the address that an account is to have."""
-        progress = Progress(device=device)
+        progress = Progress(device=device, session_id=session_id)
         return await self._open(Purpose.EMAIL_CHANGE, email, progress, account_id=account.account_id, at=at)
 
     async def begin_registration(self, email: str, progress: Progress, *, at: datetime) -> Step:

@@ -284,6 +284,15 @@ class TestPoll:
             await found(settings, "SELECT session_id FROM accounts.sessions WHERE account_id = $1", household.account_id)
         )
 
+    async def test_is_not_decided_on_by_who_has_no_account(self, tv: Television, served: Served, token: Token) -> None:
+        """A token for local use may be of nobody."""
+        nobody = Phone(served, token())
+
+        approved, denied = await refusal(nobody.approve(tv)), await refusal(nobody.deny(tv.shows.user_code))
+
+        assert ["ACCOUNT_NOT_FOUND"] * 2 == [approved.reason, denied.reason]
+        assert "AUTHORIZATION_PENDING" == await tv.reason()
+
     async def test_is_told_when_the_device_was_sent_away(self, tv: Television, phone: Phone) -> None:
         """A16, RFC 8628: access_denied."""
         await phone.deny(tv.shows.user_code)

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from ani.accounts.v1 import account_pb2, sign_in_pb2
+from ani.accounts.v1 import account_pb2, session_service_pb2, sign_in_pb2
 from ani.accounts.v1 import own_account_service_pb2 as pb
 from ani.options.v1 import policy_pb2
 from server.settings import Settings
@@ -83,6 +83,19 @@ class TestChangePassword:
         assert (await served.own_account.GetAccount(pb.GetAccountRequest(), metadata=bearer(here))).account.account_id
         assert (await people.sign_in(ADDRESS, NEW)).tokens.access_token
 
+    async def test_ends_sign_ins_that_are_half_way_in(self, people: People, served: Served) -> None:
+        """Whoever knows the old password, and waits with what comes after it."""
+        here = await people.register("Mio")
+        begun = await people.begin(ADDRESS)
+        begun = await people.choose(begun, Kind.CHALLENGE_KIND_EMAIL_CODE)
+        code = await people.post.code(ADDRESS)
+        right = pb.ChangePasswordRequest(current_password=PASSWORD, new_password=NEW)
+
+        await served.own_account.ChangePassword(right, metadata=bearer(here))
+        refused = await refusal(people.answer(begun, Kind.CHALLENGE_KIND_EMAIL_CODE, code))
+
+        assert "SIGN_IN_OVER" == refused.reason
+
     @pytest.mark.parametrize("new", ["password1234", "mio@example.org", "12345678"])
     async def test_refuses_those_that_are_tried_first(self, people: People, served: Served, new: str) -> None:
         """A3."""
@@ -123,6 +136,22 @@ class TestEmailChange:
         assert done.done
         assert OTHER == account.email
         assert ("email_changed", OTHER) == (told.kind, told.facts["new_address"])
+
+    async def test_ends_with_the_session_that_began_it(self, people: People, served: Served) -> None:
+        """A thief's, whom the owner throws out."""
+        owner = await people.register("Mio")
+        thief = (await people.sign_in(ADDRESS)).tokens
+        begun = pb.BeginEmailChangeRequest(email=OTHER)
+        first = (await served.own_account.BeginEmailChange(begun, metadata=bearer(thief))).step
+        await served.sessions.RevokeSession(
+            session_service_pb2.RevokeSessionRequest(session_id=thief.session_id), metadata=bearer(owner)
+        )
+        code = await people.post.code(OTHER)
+
+        one = await refusal(people.answer(first, Kind.CHALLENGE_KIND_EMAIL_CODE, code))
+
+        assert "SIGN_IN_OVER" == one.reason
+        assert ADDRESS == (await served.own_account.GetAccount(pb.GetAccountRequest(), metadata=bearer(owner))).account.email
 
     async def test_to_the_address_of_another_is_refused_to_whoever_can_read_it(self, people: People, served: Served) -> None:
         await people.register("Rin", email=OTHER)

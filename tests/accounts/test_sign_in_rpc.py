@@ -11,6 +11,7 @@ import pytest
 from ani.accounts.v1 import accounts_service_pb2 as pb
 from ani.accounts.v1 import own_account_service_pb2 as own_pb
 from ani.accounts.v1 import sign_in_pb2
+from domain.mail import SILENCE
 from server.settings import Settings
 from tests.accounts.people import PASSWORD, Kind, People, bearer, signed_out
 from tests.serving import Served, refusal
@@ -275,6 +276,32 @@ class TestGuesses:
         refused = await refusal(served.accounts.UnlockAccount(pb.UnlockAccountRequest(unlock_token=unlock_token)))
 
         assert (grpc.StatusCode.INVALID_ARGUMENT, "UNLOCK_TOKEN_INVALID") == (refused.code, refused.reason)
+
+
+class TestAddressThatLooksLikeAnothers:
+    """B8: an account is found by it, and its owner alone is written to."""
+
+    # The mark over the letter, and with it encoded: `xn--exmple-cua` is "exámple".
+    ALIKE = ("mio@xn--exmple-cua.org", "MIO@example.org", "mio@xn--exmple-4nf.org")
+
+    @pytest.mark.parametrize("alike", ALIKE)
+    async def test_gets_none_of_their_letters(self, people: People, served: Served, alike: str) -> None:
+        await people.register("Mio")
+
+        reset = (await served.accounts.BeginPasswordReset(pb.BeginPasswordResetRequest(email=alike))).step
+        await people.choose(await people.begin(alike), Kind.CHALLENGE_KIND_EMAIL_CODE)
+        await people.choose(await people.begin(alike), Kind.CHALLENGE_KIND_MAGIC_LINK)
+
+        silent = [letter for letter in await people.post.letters(alike) if letter.kind != SILENCE]
+        assert reset.challenge.kind == Kind.CHALLENGE_KIND_EMAIL_CODE
+        assert [] == silent
+
+    @pytest.mark.parametrize("odd", ["mio@example.org\r\nBcc: x@y.z", " mio@example.org ", "mіo@example.org", "mio"])  # noqa: RUF001
+    async def test_is_refused_where_it_is_none(self, people: People, served: Served, odd: str) -> None:
+        for call in (people.begin(odd), served.accounts.BeginPasswordReset(pb.BeginPasswordResetRequest(email=odd))):
+            refused = await refusal(call)
+            assert (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID") == (refused.code, refused.reason)
+            assert "email" in refused.fields
 
 
 class TestPasswordReset:

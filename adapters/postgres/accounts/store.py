@@ -126,6 +126,13 @@ _TRY = Statement(
     .where(sign_ins.c.sign_in_id == _sign_in_id, sign_ins.c.tries < bindparam("most"), sign_ins.c.end_time.is_(None))
     .values(tries=sign_ins.c.tries + 1)
 )
+# One that is being answered waits for the account, and sees for itself what became of it.
+_ON_THEIR_WAY = (
+    select(sign_ins.c.sign_in_id)
+    .where(sign_ins.c.account_id == _account_id, sign_ins.c.end_time.is_(None))
+    .with_for_update(skip_locked=True)
+)
+_END_SIGN_INS = Statement(update(sign_ins).where(sign_ins.c.sign_in_id.in_(_ON_THEIR_WAY)).values(end_time=_at))
 _PRUNE_SIGN_INS = Statement(sign_ins.delete().where(sign_ins.c.expire_time < _at))
 
 # Nothing is counted for a key that is not to be heard yet, so that whoever keeps trying does not keep its owner out. A new key is
@@ -249,6 +256,9 @@ class PostgresAccounts:
         row = _sign_in_row(sign_in)
         kept = {name: row[name] for name in ("sign_in_id", "account_id", "state", "tries", "end_time")}
         await _SAVE_SIGN_IN.execute(self.connection, **kept)
+
+    async def end_sign_ins(self, account_id: str, *, at: datetime) -> None:
+        await _END_SIGN_INS.execute(self.connection, account_id=account_id, at=at)
 
     async def try_sign_in(self, sign_in_id: str, *, most: int) -> bool:
         return await _TRY.execute(self.connection, sign_in_id=sign_in_id, most=most) == "UPDATE 1"
