@@ -80,6 +80,9 @@ class CompletionStore(SessionStore, AuditLog, Protocol):
     async def save_account(self, account: Account) -> bool:
         """Keep a changed account; False when its address or name is taken."""
 
+    async def revoke_keys(self, account_id: str, *, at: datetime) -> int:
+        """Revoke all API keys of an account; return how many there were."""
+
     async def replace_password_hash(self, account_id: str, before: str, after: str) -> None:
         """Put a stronger hash of the same password in its place."""
 
@@ -132,13 +135,14 @@ class Completion:
         return await self._sessions.open(store, account, device=device, at=at)
 
     async def change_password(self, store: CompletionStore, account: Account, hashed: str, *, but: str, at: datetime) -> Account:
-        """Give an account another password, end its sessions but one, and tell its owner."""
+        """Give an account another password, end its sessions but one and its API keys, and tell its owner."""
         before = {"password_time": account.password_time.isoformat() if account.password_time else ""}
         account = replace(account, password_hash=hashed, password_time=at, update_time=at, version=account.version + 1)
         await store.save_account(account)
         after = {"password_time": at.isoformat()}
         await note(store, "PasswordChanged", account.account_id, before=before, after=after, at=at)
         await self._sessions.end_all(store, account.account_id, but=but, reason=EndReason.PASSWORD_CHANGED, at=at)
+        await store.revoke_keys(account.account_id, at=at)
         await store.record(PasswordChanged(time=at, account_id=account.account_id))
         await self._letters.write(store, account, "password_changed", at=at)
         return account

@@ -14,12 +14,15 @@ import pytest
 
 from adapters.postgres import Database, bare
 from ani.accounts.v1 import accounts_admin_service_pb2 as admin_pb
+from ani.accounts.v1 import accounts_service_pb2 as accounts_pb
 from ani.accounts.v1 import api_keys_service_pb2 as pb
+from ani.accounts.v1 import own_account_service_pb2 as own_pb
 from ani.catalog.v1 import catalog_service_pb2 as catalog_pb
 from ani.system.v1 import system_service_pb2 as system_pb
 from domain.accounts.api_keys import CHECK_DIGITS, fresh_key
 from domain.kernel import Role
 from server.pipeline.keys import KNOWN_SECONDS
+from tests.accounts.people import PASSWORD, Kind, People
 from tests.accounts.staff import Office, Person
 from tests.serving import Metadata, Served, refusal
 from tests.waiting import until
@@ -248,6 +251,44 @@ class TestCalling:
 
         assert "QUOTA_USED_UP" == (await refusal(ask(served, bearer(keys[0])))).reason
         assert await ask(served, other.metadata)
+
+
+class TestAnotherPassword:
+    """A14: whoever had the old one may have made keys with it."""
+
+    NEW = "eight swans on the pond"
+
+    async def a_moderator(self, people: People, office: Office, database: Database) -> Person:
+        tokens = await people.register("Mio")
+        await change(database, "UPDATE accounts.accounts SET role = $1", Role.MODERATOR.value)
+        return Person(office, tokens.account_id, Role.MODERATOR, tokens.session_id)
+
+    async def test_revokes_the_keys_of_its_account_alone(
+        self, served: Served, people: People, office: Office, database: Database
+    ) -> None:
+        moderator, other = await self.a_moderator(people, office, database), await office.hire(Role.MODERATOR)
+        gone, stays = (await moderator.create_key(READ)).key, (await other.create_key(READ)).key
+        await ask(served, bearer(gone))
+
+        request = own_pb.ChangePasswordRequest(current_password=PASSWORD, new_password=self.NEW)
+        await served.own_account.ChangePassword(request, metadata=moderator.metadata)
+
+        assert "API_KEY_REVOKED" == await until(lambda: refused(served, bearer(gone)), seconds=1)
+        assert await ask(served, bearer(stays))
+        assert await keys_of(served, moderator)
+
+    async def test_revokes_them_when_the_old_one_is_forgotten(
+        self, served: Served, people: People, office: Office, database: Database
+    ) -> None:
+        key = (await (await self.a_moderator(people, office, database)).create_key(READ)).key
+        await ask(served, bearer(key))
+
+        request = accounts_pb.BeginPasswordResetRequest(email="mio@example.org")
+        step = (await served.accounts.BeginPasswordReset(request)).step
+        step = await people.answer(step, Kind.CHALLENGE_KIND_EMAIL_CODE, await people.post.code("mio@example.org"))
+        await people.answer(step, Kind.CHALLENGE_KIND_NEW_PASSWORD, self.NEW)
+
+        assert "API_KEY_REVOKED" == await until(lambda: refused(served, bearer(key)), seconds=1)
 
 
 class TestRevokeApiKey:

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Integer, SmallInteger, Text, and_, bindparam, func, or_, select, tuple_
 
-from adapters.postgres.accounts.api_keys import revoke_keys
 from adapters.postgres.accounts.revocations import revoke
 from adapters.postgres.accounts.store import PostgresAccounts, account_from_row
 from adapters.postgres.accounts.tables import accounts
@@ -72,9 +71,6 @@ class PostgresAdministration(PostgresAccounts):
 
     async def void_tokens(self, account_id: str, *, at: datetime) -> None:
         await revoke(self.connection, account_id, at=at)
-
-    async def revoke_keys(self, account_id: str, *, at: datetime) -> int:
-        return await revoke_keys(self.connection, account_id, at=at)
 
 
 def _pattern(query: str) -> str:

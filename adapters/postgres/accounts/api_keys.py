@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import Integer, LargeBinary, and_, bindparam, func, insert, or_, select, update
 
-from adapters.postgres import Connection
 from adapters.postgres.accounts.key_tables import api_keys
 from adapters.postgres.accounts.revocations import revoke
 from adapters.postgres.accounts.store import PostgresAccounts, account_from_row
@@ -46,7 +45,6 @@ _REVOKE = Statement(
     .where(api_keys.c.account_id == _account_id, api_keys.c.key_id == _key_id)
     .values(revoke_time=func.coalesce(api_keys.c.revoke_time, _at))
 )
-_REVOKE_ALL = Statement(update(api_keys).where(api_keys.c.account_id == _account_id, _GOOD).values(revoke_time=_at))
 _hash = bindparam("key_hash", type_=LargeBinary)
 _used = (
     update(api_keys)
@@ -95,12 +93,6 @@ class PostgresApiKeys(PostgresAccounts):
         row = await _USE.fetchrow(self.connection, key_hash=key_hash, at=at, written_before=at - USE_WRITTEN)
         account = account_from_row(row)
         return (_key(row, "k_"), account) if account is not None else None
-
-
-async def revoke_keys(connection: Connection, account_id: str, *, at: datetime) -> int:
-    """Revoke the good keys of an account; return how many there were."""
-    done = await _REVOKE_ALL.execute(connection, account_id=account_id, at=at)
-    return int(done.rpartition(" ")[2])
 
 
 def _key(row: Any, prefix: str = "") -> ApiKey:

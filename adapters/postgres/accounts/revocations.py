@@ -24,6 +24,19 @@ _REVOKE = Statement(
     SELECT pg_notify('revocations', '') FROM revoked
     """)
 )
+_REVOKE_KEYS = Statement(
+    text("""
+    WITH keys AS (
+        UPDATE accounts.api_keys SET revoke_time = CAST(:at AS timestamptz)
+        WHERE account_id = CAST(:account_id AS uuid) AND revoke_time IS NULL AND expire_time > CAST(:at AS timestamptz)
+        RETURNING CAST(account_id AS text) AS account_id, CAST(key_id AS text) AS key_id
+    ), revoked AS (
+        INSERT INTO accounts.revocations (account_id, session_id, time)
+        SELECT account_id, key_id, CAST(:at AS timestamptz) FROM keys RETURNING 1
+    )
+    SELECT pg_notify('revocations', '') FROM revoked
+    """)
+)
 _SINCE = Statement(
     revocations.select().where(revocations.c.time > bindparam("since", type_=Moment)).order_by(revocations.c.revocation_id)
 )
@@ -42,6 +55,11 @@ class Revocation(NamedTuple):
 async def revoke(connection: Connection, account_id: str, session_id: str = "", *, at: datetime) -> None:
     """Make void the tokens of a session, or all that the account was given by now; if the transaction is kept, at once."""
     await _REVOKE.fetchval(connection, account_id=account_id, session_id=session_id, time=at)
+
+
+async def revoke_keys(connection: Connection, account_id: str, *, at: datetime) -> int:
+    """Revoke the good API keys of an account, on every server at once; return how many there were."""
+    return len(await _REVOKE_KEYS.fetch(connection, account_id=account_id, at=at))
 
 
 async def revocations_since(connection: Connection, since: datetime) -> list[Revocation]:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from adapters.postgres import Connection, audit, outbox
 from adapters.postgres.accounts.profile_limits import limits
-from adapters.postgres.accounts.revocations import prune_revocations, revoke
+from adapters.postgres.accounts.revocations import prune_revocations, revoke, revoke_keys
 from adapters.postgres.accounts.tables import accounts, sessions, sign_ins, throttles
 from adapters.postgres.payload import from_payload, to_payload
 from adapters.postgres.schema import Id, Moment
@@ -236,6 +236,9 @@ class PostgresAccounts:
         for one in ended:
             await revoke(self.connection, account_id, one, at=at)
         return ended
+
+    async def revoke_keys(self, account_id: str, *, at: datetime) -> int:
+        return await revoke_keys(self.connection, account_id, at=at)
 
     async def prove(self, session_id: str, *, at: datetime) -> None:
         await _PROVE.execute(self.connection, session_id=session_id, at=at)
