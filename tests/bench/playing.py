@@ -94,11 +94,23 @@ def _table(rates: dict[str, float], together: float) -> str:
 async def _rate(ask: Ask, callers: list[Metadata], share: int) -> float:
     async def caller(who: Metadata) -> None:
         for _ in range(share):
-            await ask(who)
+            while not await _answered(ask(who)):
+                await asyncio.sleep(0.05)
 
     began = time.perf_counter()
     await asyncio.gather(*map(caller, callers))
     return len(callers) * share / (time.perf_counter() - began)
+
+
+async def _answered(call: Awaitable[object]) -> bool:
+    """Tell whether a call was answered; one that a busy server has no place for is made again, as clients do."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as refused:
+        if refused.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            raise
+        return False
+    return True
 
 
 def _caller(settings: Settings) -> Metadata:
