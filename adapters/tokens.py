@@ -26,6 +26,8 @@ NEEDED = ["exp", "nbf", "iat", "iss", "aud", "sub", "jti", "role"]
 OPTIONS: Options = {"require": NEEDED, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
 LONGEST_TOKEN = 4096
 LONGEST_PROFILE = 64
+# What a token says only where it is so.
+FLAGS = {"asleep": "asleep", "guest_pass": "guest", "limited": "limited"}
 ROLES = {role.name.lower(): role for role in Role if role is not Role.GUEST}
 
 
@@ -120,11 +122,11 @@ def _kid(header: str) -> str:
 def _identity(claims: dict[str, Any]) -> Identity:
     """Raises KeyError, TypeError and ValueError for claims that are not as we issue them."""
     permissions, maturity = claims.get("permissions", []), claims.get("maturity", Viewer().maturity)
-    profile, granted, asleep = _text(claims.get("profile", "")), claims.get("granted", []), claims.get("asleep", False)
-    guest = claims.get("guest", False)
+    profile, granted = _text(claims.get("profile", "")), claims.get("granted", [])
+    flags = {name: claims.get(claim, False) for name, claim in FLAGS.items()}
     if not isinstance(permissions, list) or len(profile) > LONGEST_PROFILE or type(maturity) is not int or not claims["sub"]:
         raise TypeError
-    if not isinstance(granted, list) or type(asleep) is not bool or type(guest) is not bool:
+    if not isinstance(granted, list) or any(type(flag) is not bool for flag in flags.values()):
         raise TypeError
     viewer = Viewer(
         account_id=claims["sub"],
@@ -134,8 +136,7 @@ def _identity(claims: dict[str, Any]) -> Identity:
         profile_id=profile,
         session_id=_text(claims.get("sid", "")),
         granted=frozenset(map(_text, granted)),
-        asleep=asleep,
-        guest_pass=guest,
+        **flags,
     )
     return Identity(viewer, claims["jti"], _moment(claims["exp"]), _moment(claims["iat"]))
 

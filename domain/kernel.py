@@ -53,6 +53,8 @@ class Viewer:
     asleep: bool = False
     # Whether it is a guest of the account, who may watch and nothing else.
     guest_pass: bool = False
+    # Whether its profile may see or play less than the account: then what is the account's own is not its to read or change.
+    limited: bool = False
 
     @property
     def sees_drafts(self) -> bool:

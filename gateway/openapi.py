@@ -114,7 +114,8 @@ class _Operation:
     def _notes(self) -> Iterator[str]:
         policy = self._policy
         yield f"gRPC: `{self._method.full_name.removeprefix('/')}`"
-        yield f"**Access**: {_access(policy.access)}."
+        but = ", but on no limited profile" if policy.access.owner else ""
+        yield f"**Access**: {_access(policy.access)}{but}."
         if policy.unmetered:
             yield "**Quota**: none."
         for quota in [*([policy.instead] if policy.HasField("instead") else []), *policy.quotas]:

@@ -54,6 +54,12 @@ class GuestPassInsufficient(PermissionDenied):
     text = "A guest pass is not enough for this call: it lets a guest watch."
 
 
+class LimitedProfileInsufficient(PermissionDenied):
+    """Raised when a viewer on a limited profile calls a method that is about the account itself."""
+
+    text = "A limited profile is not enough for this call: it is about the account itself."
+
+
 class MethodUndeclared(PermissionDenied):
     """Raised when a method declares no access rule: what nobody opened stays shut."""
 
@@ -276,7 +282,8 @@ def gate(policy: policy_pb2.Policy | None) -> Callable[[Viewer], None]:
         return _shut
     if rule == "public":
         return _open
-    return _for_role(Role(policy.access.role)) if rule == "role" else _for_permission(policy.access.permission)
+    check = _for_role(Role(policy.access.role)) if rule == "role" else _for_permission(policy.access.permission)
+    return _for_owner(check) if policy.access.owner else check
 
 
 def guests(policy: policy_pb2.Policy | None) -> Callable[[Caller], Caller]:
@@ -325,6 +332,15 @@ def _for_role(role: Role) -> Callable[[Viewer], None]:
             if viewer.role is Role.GUEST:
                 raise ApiKeyInsufficient if viewer.account_id else CredentialsMissing
             raise RoleTooLow(role=role.name)
+
+    return check
+
+
+def _for_owner(allowed: Callable[[Viewer], None]) -> Callable[[Viewer], None]:
+    def check(viewer: Viewer) -> None:
+        allowed(viewer)
+        if viewer.limited:
+            raise LimitedProfileInsufficient
 
     return check
 

@@ -132,6 +132,8 @@ def issuing(issuer: TokenIssuer) -> Callable[..., tuple[str, datetime]]:
         claims: dict[str, Any] = {"sid": session.session_id, "profile": session.profile_id, "maturity": limits.maturity}
         if limits.grants:
             claims["granted"] = limits.grants
+        if limits.is_limited:
+            claims["limited"] = True
         if limits.asleep:
             claims["asleep"] = True
         if session.kind is SessionKind.GUEST_PASS:

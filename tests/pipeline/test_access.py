@@ -29,8 +29,12 @@ FOR_GUESTS = {
 }
 
 
+def _access(method: MethodDescriptor) -> policy_pb2.Access:
+    return method.GetOptions().Extensions[policy_pb2.policy].access
+
+
 def _needed(method: MethodDescriptor) -> Role:
-    return Role(method.GetOptions().Extensions[policy_pb2.policy].access.role)
+    return Role(_access(method).role)
 
 
 def _name(value: Any) -> str:
@@ -94,6 +98,30 @@ class TestAccess:
             refused = await refusal(call(b"", metadata=token(role) if role else ()))
 
             assert refused.code is (grpc.StatusCode.PERMISSION_DENIED if role else grpc.StatusCode.UNAUTHENTICATED)
+
+
+class TestLimitedProfile:
+    """What is about the account itself is for its owner, not for a viewer on a profile that may less."""
+
+    async def test_is_not_enough_where_the_contract_asks_for_the_owner(self, probe: Probe, token: Token) -> None:
+        refused = await refusal(probe("ForOwners", metadata=token(limited=True)))
+        await probe("ForMembers", metadata=token(limited=True))
+        await probe("ForOwners", metadata=token(limited=False, maturity=12))
+
+        assert (grpc.StatusCode.PERMISSION_DENIED, "LIMITED_PROFILE_INSUFFICIENT") == (refused.code, refused.reason)
+        assert [True, False] == [call.viewer.limited for _, _, call in probe.asked]
+
+    async def test_is_told_from_somebody_who_is_not_signed_in(self, probe: Probe) -> None:
+        assert "CREDENTIALS_MISSING" == (await refusal(probe("ForOwners"))).reason
+
+    @pytest.mark.parametrize("method", [m for m in METHODS if _access(m).owner], ids=_name)
+    async def test_opens_no_method_for_owners(self, served: Served, token: Token, method: MethodDescriptor) -> None:
+        """Generated from the contract, with a token that says the most."""
+        call: Any = served.channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
+        refused = await refusal(call(b"", metadata=token(Role.ADMIN, limited=True)))
+
+        assert _access(method).WhichOneof("rule") != "public"
+        assert (grpc.StatusCode.PERMISSION_DENIED, "LIMITED_PROFILE_INSUFFICIENT") == (refused.code, refused.reason)
 
 
 class TestGuestPass:

@@ -187,6 +187,7 @@ BEARERS: dict[str, Callable[[Forge], str]] = {
     "granted of numbers": lambda f: f.token(granted=[1]),
     "granted null": lambda f: f.token(granted=None),
     "asleep a number": lambda f: f.token(asleep=0),
+    "limited a text": lambda f: f.token(limited="false"),
     "asleep null": lambda f: f.token(asleep=None),
     "maturity a text": lambda f: f.token(maturity="all"),
     "maturity null": lambda f: f.token(maturity=None),
