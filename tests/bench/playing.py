@@ -94,7 +94,7 @@ def _table(rates: dict[str, float], together: float) -> str:
 async def _rate(ask: Ask, callers: list[Metadata], share: int) -> float:
     async def caller(who: Metadata) -> None:
         for _ in range(share):
-            while not await _answered(ask(who)):
+            while not await _answered(ask(who)):  # noqa: ASYNC110 - nothing tells when there is a place
                 await asyncio.sleep(0.05)
 
     began = time.perf_counter()
