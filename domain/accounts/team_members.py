@@ -201,11 +201,12 @@ class TeamMembers:
             await self._remove(store, team_id, viewer.account_id, by=viewer.account_id, at=at)
 
     async def _demand_room(self, store: TeamStore, team_id: str, account_id: str, *, at: datetime) -> None:
-        """Raises TeamFull; who is invited too often is not told from who was, or they could be kept from being invited."""
+        """Raises TeamFull, the same whether the team or the account has too many: how many others invited it is its own matter."""
+        what = f"open invitations, and an account at most {MOST_INVITATIONS_OF_ONE}"
         if len(await store.invitations(team_id=team_id, at=at)) >= MOST_INVITATIONS:
-            raise TeamFull(most=MOST_INVITATIONS, what="open invitations", retry_after=DAY_SECONDS)
+            raise TeamFull(most=MOST_INVITATIONS, what=what, retry_after=DAY_SECONDS)
         if len(await store.invitations(account_id=account_id, at=at)) >= MOST_INVITATIONS_OF_ONE:
-            raise TeamFull(most=MOST_INVITATIONS_OF_ONE, what="open invitations of one account", retry_after=DAY_SECONDS)
+            raise TeamFull(most=MOST_INVITATIONS, what=what, retry_after=DAY_SECONDS)
 
     async def _end_invitation(self, store: TeamStore, team_id: str, account_id: str, *, by: str, at: datetime) -> None:
         if await store.invitation(team_id, account_id, at=at) is None:

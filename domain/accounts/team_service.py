@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from domain.accounts import team_events as events
+from domain.accounts.model import AccountNotFound
 from domain.accounts.naming import name_key, tidy_name
 from domain.accounts.team_ports import TeamStore, the_actor, the_member, the_role, the_team
 from domain.accounts.teams import (
@@ -16,7 +17,6 @@ from domain.accounts.teams import (
     MOST_TEAMS,
     EmailUnverified,
     FounderOnly,
-    InviteeNotFound,
     Member,
     Team,
     TeamChangedMeanwhile,
@@ -45,7 +45,7 @@ class Teams:
     async def create_team(self, team: Team, *, viewer: Viewer) -> Team:
         """Return the team, founded by the viewer; one created before with the same id and contents is given back.
 
-        Raises EmailUnverified, TooManyTeams, TeamNameTaken, TeamIdReused, NameUnreadable and NameMixesScripts.
+        Raises AccountNotFound, EmailUnverified, TooManyTeams, TeamNameTaken, TeamIdReused, NameUnreadable and NameMixesScripts.
         """
         demand_of_all(viewer, Permission.TEAMS_FOUND)
         team = replace(team, name=tidy_name(team.name, field="team.name"), founder_id=viewer.account_id)
@@ -54,7 +54,7 @@ class Teams:
             await store.hold_person(viewer.account_id)
             person = await store.person(viewer.account_id)
             if person is None:
-                raise InviteeNotFound(account=viewer.account_id)
+                raise AccountNotFound
             if not person.verified:
                 raise EmailUnverified
             if (known := await store.team(team.team_id)) is not None:

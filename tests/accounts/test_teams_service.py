@@ -11,6 +11,7 @@ import pytest
 
 from adapters.postgres import Database, bare
 from adapters.postgres.accounts.teams import PostgresTeams
+from domain.accounts.model import AccountNotFound
 from domain.accounts.naming import NameMixesScripts, NameUnreadable
 from domain.accounts.teams import (
     FOUNDER_WEIGHT,
@@ -29,6 +30,7 @@ from domain.accounts.teams import (
     OwnRole,
     Team,
     TeamChangedMeanwhile,
+    TeamFull,
     TeamIdReused,
     TeamNameTaken,
     TeamNotFound,
@@ -101,7 +103,7 @@ class TestCreateTeam:
     async def test_takes_a_verified_address(self, studio: Studio) -> None:
         with pytest.raises(EmailUnverified):
             await studio.team(await studio.person("Nodoka", verified=False))
-        with pytest.raises(InviteeNotFound):
+        with pytest.raises(AccountNotFound):
             await studio.teams.create_team(a_team(), viewer=Viewer(account_id=new_id(at=NOON), role=Role.USER))
         with pytest.raises(PermissionMissing):
             await studio.teams.create_team(a_team(), viewer=GUEST)
@@ -253,6 +255,28 @@ class TestAddMember:
         assert 1 == (await studio.events()).count("MemberInvited")
         with pytest.raises(InviteeNotFound):
             await studio.members.add_member(team.team_id, account_name="nobody", **asked)
+
+    async def test_tells_nobody_how_often_others_invited_an_account(
+        self, studio: Studio, founder: Viewer, team: Team, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wanted = await studio.person("Azusa")
+        other = await studio.team(await studio.person("Ritsu"), "Rain Voices")
+        leader = next(iter((await studio.all_members(other)).values()))
+        elsewhere = await ordinary(studio, Viewer(account_id=leader.account_id, role=Role.USER), other)
+        who: dict[str, Any] = {"role_id": elsewhere.role_id, "viewer": Viewer(account_id=leader.account_id, role=Role.USER)}
+        await studio.members.add_member(other.team_id, account_id=wanted.account_id, at=NOON, **who)
+        role = await ordinary(studio, founder, team)
+        asked: dict[str, Any] = {"account_id": wanted.account_id, "role_id": role.role_id, "viewer": founder, "at": NOON}
+
+        monkeypatch.setattr("domain.accounts.team_members.MOST_INVITATIONS_OF_ONE", 1)
+        with pytest.raises(TeamFull) as of_the_account:
+            await studio.members.add_member(team.team_id, **asked)
+        monkeypatch.setattr("domain.accounts.team_members.MOST_INVITATIONS", 0)
+        with pytest.raises(TeamFull) as of_the_team:
+            await studio.members.add_member(team.team_id, **asked)
+
+        told = [str(refused.value).replace("100", "0") for refused in (of_the_account, of_the_team)]
+        assert told[0] == told[1]
 
     async def test_refuses_who_belongs_to_it(self, studio: Studio, founder: Viewer, team: Team, lead: Viewer) -> None:
         asked: dict[str, Any] = {"role_id": (await ordinary(studio, founder, team)).role_id, "viewer": founder, "at": NOON}
