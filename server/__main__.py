@@ -61,6 +61,9 @@ TOKEN = """\
 Prints an access token signed with the private key in ANI_TOKEN_KEYS (keys/ in ANI_DATA; made if there is none).
 
   curl -H "authorization: Bearer $(ani token --role editor)" ...
+
+Without --account it belongs to no account: it opens what its role opens, but not what works on an account of one's own,
+such as profiles or founding a team. For these, register an account and sign in.
 """
 KEYS = """\
 Access tokens are signed with the newest key in ANI_TOKEN_KEYS (keys/ in ANI_DATA) whose time has come, and verified with all of
