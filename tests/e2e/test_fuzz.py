@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ from tests.stack import Stack
 LEFT_OUT = "unsupported_method,negative_data_rejection,positive_data_acceptance"
 # A stream never ends.
 STREAMS = ":watch$"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own: after so many wrong codes nobody's codes are heard from this address for a while."""
+    with Stack(tmp_path_factory.mktemp("fuzz") / "a clone's folder", ANI_QUOTA_PER_MINUTE="100000") as stack:
+        yield stack
 
 
 def schemathesis(stack: Stack, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
