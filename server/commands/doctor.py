@@ -143,7 +143,9 @@ def _ports(settings: Settings, running: int) -> Iterator[Finding]:
     for about, host, port, variable, page in wanted:
         place = f"{host}:{port}"
         if is_free(host, port):
-            yield Finding(about, None, f"nobody listens on {place}") if running else Finding(about, True, f"{place} is free")
+            elsewhere = f"if the stack has another port, say so with {variable}"
+            nobody = Finding(about, None, f"nobody listens on {place}", elsewhere)
+            yield nobody if running else Finding(about, True, f"{place} is free")
             continue
         status = http_status("127.0.0.1" if host == "0.0.0.0" else host, port, page)  # noqa: S104 - compared, not listened on
         if status == 200:

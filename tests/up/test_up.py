@@ -94,6 +94,12 @@ class TestStart:
         assert f"in use by `ani up` (process {up.process.pid})" in doctor.stdout
         assert events.stdout == "every event was delivered, or is still being tried\n"
 
+    def test_is_not_taken_for_dead_at_a_port_that_it_was_not_given(self, up: Ani) -> None:
+        doctor = run("doctor", settings={**up.settings, "ANI_PORT": str(free_port())}, folder=up.folder)
+
+        assert doctor.returncode == 0, doctor.stdout
+        assert "if the stack has another port, say so with ANI_PORT" in doctor.stdout
+
     def test_keeps_its_doors_inside_the_machine(self, up: Ani) -> None:
         runtime = runtime_path(up.folder / ".ani")
         listening = subprocess.run(["cat", f"/proc/{up.process.pid}/net/tcp"], check=True, capture_output=True, text=True).stdout
