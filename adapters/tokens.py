@@ -123,7 +123,7 @@ def _identity(claims: dict[str, Any]) -> Identity:
     """Raises KeyError, TypeError and ValueError for claims that are not as we issue them."""
     permissions, maturity = claims.get("permissions", []), claims.get("maturity", Viewer().maturity)
     profile, granted = _text(claims.get("profile", "")), claims.get("granted", [])
-    flags = {name: claims.get(claim, False) for name, claim in FLAGS.items()}
+    flags = {name: claims[claim] for name, claim in FLAGS.items() if claim in claims}
     if not isinstance(permissions, list) or len(profile) > LONGEST_PROFILE or type(maturity) is not int or not claims["sub"]:
         raise TypeError
     if not isinstance(granted, list) or any(type(flag) is not bool for flag in flags.values()):

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from google.protobuf.message import Message
 
 from domain.kernel import Refusal, Unavailable
+from server.pipeline.cache import AnswerCache
 from server.pipeline.errors import Overdue
 from server.pipeline.front import Front, Visit
 
@@ -32,23 +33,30 @@ class Write:
             if not isinstance(fault, Refusal) or isinstance(fault, (Overdue, Unavailable)):
                 self._doubt(data)
             raise
-        # The change is kept: a caller who leaves now must not take with him what others are to be told.
-        await asyncio.shield(self._settle(visit, request, response))
-        return request, response
-
-    async def _settle(self, visit: Visit, request: Message, response: Message) -> None:
-        """Forget the answers that a write made untrue, and date it."""
         if getattr(request, "validate_only", False):
-            return
+            return request, response
         tags = self._plan.drops(request, response) if self._plan.drops else ()
         if self._cache is not None and tags:
-            self._cache.heard(tags, 0)  # before anything can wait: from here on this process shows the new state
+            # The change is kept: a caller who leaves now must not take with him what others are to be told.
+            await asyncio.shield(self._settle(self._cache, tags, visit))
+        else:
+            self._date(visit, await self._revision())
+        return request, response
+
+    async def _settle(self, cache: AnswerCache, tags: tuple[str, ...], visit: Visit) -> None:
+        """Forget the answers that a write made untrue, and date it."""
+        cache.heard(tags, 0)  # before anything can wait: from here on this process shows the new state
+        revision = await self._revision()
+        await cache.drop(tags, revision)
+        self._date(visit, revision)
+
+    async def _revision(self) -> int:
         try:
-            revision = await self._revisions.revision()
+            return await self._revisions.revision()
         except Refusal:
-            revision = 0  # the write is kept, and an answer without its date beats none
-        if self._cache is not None and tags:
-            await self._cache.drop(tags, revision)
+            return 0  # the write is kept, and an answer without its date beats none
+
+    def _date(self, visit: Visit, revision: int) -> None:
         if revision:
             visit.headers.append(("x-revision", f"{revision:x}"))
 

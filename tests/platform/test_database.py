@@ -199,6 +199,37 @@ class TestRevision:
 
         assert await database.revision() > before
 
+    async def test_covers_what_each_of_many_askers_committed_before(self, database: Database) -> None:
+        async def write(number: int) -> tuple[int, int]:
+            async with database.begins(bare)() as connection:
+                await connection.execute(ADD, f"genre-{number}")
+            async with database.reads(bare)() as connection:
+                committed = await connection.fetchval("SELECT pg_current_wal_flush_lsn() - '0/0'")
+            return int(committed), await database.revision()
+
+        found = await asyncio.gather(*map(write, range(40)))
+
+        assert all(revision >= committed for committed, revision in found)
+
+    async def test_is_told_to_the_rest_when_an_asker_leaves(self, database: Database) -> None:
+        asking = [asyncio.create_task(database.revision()) for _ in range(3)]
+        await asyncio.sleep(0)  # all have asked now
+        asking[0].cancel()
+
+        first, *rest = await asyncio.gather(*asking, return_exceptions=True)
+
+        assert isinstance(first, asyncio.CancelledError)
+        assert all(isinstance(revision, int) for revision in rest)
+        assert await database.revision()
+
+    async def test_refuses_all_who_ask_while_the_database_is_away(self) -> None:
+        database = await Database.connect("postgresql://ani@/ani?host=/nowhere", size=1)
+
+        outcomes = await asyncio.gather(*(database.revision() for _ in range(3)), return_exceptions=True)
+
+        assert [DatabaseUnavailable] * 3 == [type(outcome) for outcome in outcomes]
+        await database.close()
+
 
 class TestFaults:
     async def test_a_deadlock_is_a_concurrent_change_for_one_of_two(self, database: Database) -> None:
