@@ -79,7 +79,7 @@ class Ani:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def await_line(self, words: str, *, seconds: float = 40.0) -> str:
+    def await_line(self, words: str, *, seconds: float = 90.0) -> str:
         """Wait until a line with these words was said, and return it. Raises TimeoutError with all that was said instead."""
 
         def found() -> str:
@@ -98,7 +98,7 @@ class Ani:
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return {int(pid): Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in listed}
 
-    def end(self, number: signal.Signals = signal.SIGINT, *, seconds: float = 30.0) -> int:
+    def end(self, number: signal.Signals = signal.SIGINT, *, seconds: float = 60.0) -> int:
         """End the process if it still runs, and return its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)

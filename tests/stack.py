@@ -87,7 +87,7 @@ class Stack(Ani):
         """Count how often the stack said that it started a part again."""
         return Counter(match[1] for line in self.lines if (match := re.search(r"(\S+) started again after", line)))
 
-    def await_restarts(self, wanted: Counter[str], *, seconds: float = 60.0) -> None:
+    def await_restarts(self, wanted: Counter[str], *, seconds: float = 90.0) -> None:
         try:
             until(lambda: self.restarts() >= wanted, seconds=seconds)
         except TimeoutError:

@@ -80,7 +80,7 @@ async def refused(answer: httpx.Response, status: int) -> str:
 
 
 class TestAccount:
-    @pytest.mark.timeout(120)
+    @pytest.mark.timeout(240)
     async def test_is_opened_signed_in_to_with_two_factors_and_kept(self, stack: Stack, http: httpx.AsyncClient) -> None:
         tokens = await registered(stack, http, "Mio")
         here = {"authorization": f"Bearer {tokens['accessToken']}"}
@@ -139,7 +139,7 @@ class TestAccount:
 
 
 class TestTelevision:
-    @pytest.mark.timeout(120)
+    @pytest.mark.timeout(240)
     async def test_is_let_in_from_a_phone_listed_and_signed_out_alone(self, stack: Stack, http: httpx.AsyncClient) -> None:
         phone = await registered(stack, http, "Sora")
         here = {"authorization": f"Bearer {phone['accessToken']}"}

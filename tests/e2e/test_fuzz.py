@@ -52,7 +52,7 @@ class TestContract:
         assert "Traceback" not in (stack.data / "logs" / "server-0.log").read_text()
 
     @pytest.mark.long
-    @pytest.mark.timeout(120)
+    @pytest.mark.timeout(240)
     def test_holds_by_chance(self, stack: Stack, tmp_path: Path) -> None:
         done = schemathesis(stack, tmp_path, "--max-examples", "100", "--max-time", "60")
 

@@ -41,7 +41,7 @@ async def answered(stack: Stack, metadata: tuple[tuple[str, str], ...], message:
 
 
 class TestTool:
-    @pytest.mark.timeout(120)
+    @pytest.mark.timeout(240)
     async def test_calls_with_a_key_and_signs_until_it_is_revoked(self, stack: Stack, http: httpx.AsyncClient) -> None:
         first = await registered(stack, http, "Boss")
         assert 0 == (await asyncio.to_thread(stack.command, "accounts", "create-admin", "boss@example.org")).returncode

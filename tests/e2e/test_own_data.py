@@ -16,7 +16,7 @@ from tests.waiting import until
 
 
 class TestOwnData:
-    @pytest.mark.timeout(120)
+    @pytest.mark.timeout(240)
     async def test_is_taken_away(self, stack: Stack, http: httpx.AsyncClient) -> None:
         tokens = await registered(stack, http, "Haru")
         here = {"authorization": f"Bearer {tokens['accessToken']}"}
@@ -41,7 +41,7 @@ class TestOwnData:
         assert "haru@example.org" == account["email"]
         assert not others.is_success
 
-    @pytest.mark.timeout(120)
+    @pytest.mark.timeout(240)
     async def test_stays_when_its_owner_thinks_better_of_it(self, stack: Stack, http: httpx.AsyncClient) -> None:
         tokens = await registered(stack, http, "Natsu")
         here = {"authorization": f"Bearer {tokens['accessToken']}"}

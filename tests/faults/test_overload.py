@@ -120,7 +120,7 @@ class TestFlood:
     SECONDS = 6.0
 
     @pytest.mark.long
-    @pytest.mark.timeout(120)
+    @pytest.mark.timeout(240)
     async def test_is_served_as_far_as_it_can_be_and_refused_at_once_beyond(
         self, stack: Stack, flood: Flood, findings: Findings
     ) -> None:

@@ -82,7 +82,7 @@ def first(settings: Settings, own_postgres: OwnPostgres) -> Settings:
     return replace(settings, database_url=own_postgres.url)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_backup_brings_everything_back(
     second: OwnPostgres, first: Settings, token: Any, tmp_path: Path, findings: Findings
 ) -> None:

@@ -26,12 +26,14 @@ class TestRun:
         assert await client.run("GET", "answer") == b"\x00\xff"
         assert await client.run("GET", "nothing") is None
 
-    async def test_serves_a_thousand_callers_on_one_connection(self, client: Valkey, own_valkey: OwnValkey) -> None:
+    async def test_serves_a_thousand_callers_on_one_connection(self, own_valkey: OwnValkey) -> None:
+        client = await Valkey.connect(own_valkey.url, patience=20.0)
         replies = await asyncio.gather(*(client.run("ECHO", str(number)) for number in range(1000)))
 
         assert replies == [str(number).encode() for number in range(1000)]
         with Redis.from_url(own_valkey.url) as other:
             assert len(other.client_list()) == 2
+        await client.close()
 
     async def test_tells_a_refused_command_from_a_lost_connection(self, client: Valkey) -> None:
         await client.run("SET", "text", "x")
