@@ -125,6 +125,29 @@ class TestManyAtOnce:
         assert refused[0].retry_after >= 1
         assert not again.right
 
+    async def test_are_answered_where_nothing_yields_the_core(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("adapters.passwords.PATIENCE_SECONDS", 0.005)
+        passwords = Argon2Passwords()
+        hashed = await passwords.hash("the right password")
+        right, wrong = await asyncio.gather(
+            passwords.verify("the right password", hashed), passwords.verify("a wrong password", hashed)
+        )
+        passwords.close()
+
+        assert right.right
+        assert not wrong.right
+
+    async def test_make_room_when_whoever_asks_leaves(self, cheap: Argon2Passwords) -> None:
+        asking = [asyncio.create_task(cheap.verify("a password", None)) for _ in range(60)]
+        await asyncio.sleep(0)  # all have asked now
+        for asked in asking[:-1]:
+            asked.cancel()
+
+        await asyncio.gather(*asking, return_exceptions=True)
+
+        assert not (await asking[-1]).right
+        assert not any(answer.right for answer in await asyncio.gather(*(cheap.verify("again", None) for _ in range(60))))
+
     async def test_stand_aside_while_they_wait(self) -> None:
         """Or passwords would take the places of calls that have nothing to do with them."""
         aside = []
