@@ -10,6 +10,9 @@ import hashlib
 import hmac
 import os
 import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -19,6 +22,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 LEAST_BYTES = 32
 NONCE_BYTES = 12
+# How often what names an unknown key may have the folder read: anybody can make such names up.
+LOOK_AGAIN_SECONDS = 1.0
 
 
 def secret_keys(folder: Path) -> dict[str, bytes]:
@@ -35,27 +40,41 @@ def secret_keys(folder: Path) -> dict[str, bytes]:
 class Seal:
     """Keeps texts so that nobody can read them who has only the database."""
 
-    def __init__(self, folder: Path, purpose: str) -> None:
-        self._keys = _derived(folder, purpose)
-        self._purpose = purpose.encode()
+    def __init__(self, folder: Path, purpose: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._purpose = purpose
+        self._clock = clock
+        self._keys = _derived(secret_keys(folder), purpose)
+        self._look_again = 0.0
 
     def close(self, text: str) -> str:
         """Return a text sealed with the newest key."""
         name, key = list(self._keys.items())[-1]
         nonce = secrets.token_bytes(NONCE_BYTES)
-        sealed = nonce + AESGCM(key).encrypt(nonce, text.encode(), self._purpose)
+        sealed = nonce + AESGCM(key).encrypt(nonce, text.encode(), self._purpose.encode())
         return f"{name}.{base64.urlsafe_b64encode(sealed).decode()}"
 
     def open(self, sealed: str) -> str:
         """Return the text. Raises ValueError for what was not sealed here for this purpose."""
         name, _, text = sealed.partition(".")
-        if name not in self._keys:
-            raise ValueError("the key that it was sealed with is not there")
         data = base64.urlsafe_b64decode(text)
+        # Several texts can stand for the same bytes; only one of them was made here.
+        if base64.urlsafe_b64encode(data).decode() != text:
+            raise ValueError("it is not written as it was sealed here")
         try:
-            return AESGCM(self._keys[name]).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], self._purpose).decode()
+            return AESGCM(self._key(name)).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], self._purpose.encode()).decode()
         except InvalidTag as fault:
             raise ValueError("it was not sealed here for this") from fault
+
+    def _key(self, name: str) -> bytes:
+        """Return a key, perhaps one that came after this process had started. Raises ValueError."""
+        if name not in self._keys and (at := self._clock()) >= self._look_again:
+            self._look_again = at + LOOK_AGAIN_SECONDS
+            with suppress(OSError):
+                self._keys |= _derived(_found(self._folder), self._purpose)
+        if name not in self._keys:
+            raise ValueError("the key that it was sealed with is not there")
+        return self._keys[name]
 
 
 class Mark:
@@ -63,17 +82,17 @@ class Mark:
 
     def __init__(self, folder: Path, purpose: str) -> None:
         # The oldest key, so that a newer one makes no mark void.
-        self._key = next(iter(_derived(folder, purpose).values()))
+        self._key = next(iter(_derived(secret_keys(folder), purpose).values()))
 
     def of(self, data: bytes) -> bytes:
         return hmac.digest(self._key, data, hashlib.sha256)
 
 
-def _derived(folder: Path, purpose: str) -> dict[str, bytes]:
-    def key(secret: bytes) -> bytes:
-        return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"ani " + purpose.encode()).derive(secret)
+def _derived(secret: Mapping[str, bytes], purpose: str) -> dict[str, bytes]:
+    def key(of: bytes) -> bytes:
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=b"ani " + purpose.encode()).derive(of)
 
-    return {name: key(secret) for name, secret in secret_keys(folder).items()}
+    return {name: key(of) for name, of in secret.items()}
 
 
 def _found(folder: Path) -> dict[str, bytes]:
