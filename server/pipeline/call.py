@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,8 +25,14 @@ class Call:
     network: str = ""
     # What the audit log is to say of the call beyond its request; None where it is not kept there.
     changes: dict[str, Any] | None = None
+    # The metadata that the answer will carry; what is added is lost where answers are kept and used again.
+    headers: list[tuple[str, str | bytes]] = field(default_factory=list)
 
     def changed(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Have the audit log say what was before and after, if the call is kept there."""
         if self.changes is not None:
             self.changes.update(before=dict(before), after=dict(after))
+
+    def saved_as(self, name: str) -> None:
+        """Have browsers save an answer that is a file, under this name, which needs no quoting."""
+        self.headers.append(("content-disposition", f'attachment; filename="{name}"'))

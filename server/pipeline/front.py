@@ -260,6 +260,7 @@ class Front:
             address="" if shared else caller.address,
             network="" if shared else caller.network,
             changes=visit.changes,
+            headers=[] if self.plan.ttl else visit.headers,
         )
 
     def _count(self, visit: Visit, standing: Standing) -> None:
