@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any, Protocol
 
+from domain.accounts.export_links import ExportLinks, Link, demand_standing, expiry
 from domain.accounts.letters import Letters
 from domain.accounts.model import Account, AccountNotFound
 from domain.accounts.packing import CONTENT_TYPE, Packer
@@ -78,6 +79,15 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of an export, as it is handed out."""
+
+    file_name: str
+    content_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Records:
     """Some records of one kind, as plain values."""
 
@@ -137,10 +147,11 @@ class ExportStore(SessionStore, Protocol):
 class Exports:
     """Taking away what is kept of oneself, one method for each RPC."""
 
-    def __init__(self, *, begin: Begin[ExportStore], read: Begin[ExportStore], shelf: Shelf) -> None:
+    def __init__(self, *, begin: Begin[ExportStore], read: Begin[ExportStore], shelf: Shelf, links: ExportLinks) -> None:
         self._begin = begin
         self._read = read
         self._shelf = shelf
+        self._links = links
 
     async def start_export(self, export_id: str, *, viewer: Viewer, at: datetime) -> Export:
         """Raises ProofTooOld, ExportUnderWay, ExportIdReused and AccountNotFound."""
@@ -161,29 +172,61 @@ class Exports:
 
     async def get_export(self, export_id: str, *, viewer: Viewer, at: datetime) -> Export:
         """Raises ExportNotFound."""
-        async with self._read() as store:
-            found = await store.export(export_id)
-        if found is None or found.account_id != viewer.account_id or _is_over(found, at=at):
-            raise ExportNotFound(export_id=export_id)
-        return found
+        return await self._export(export_id, viewer.account_id, at=at)
 
     async def list_exports(self, *, viewer: Viewer, at: datetime) -> list[Export]:
         async with self._read() as store:
             return [one for one in await store.exports(viewer.account_id) if not _is_over(one, at=at)]
 
-    async def download_export(self, export_id: str, part: int, *, viewer: Viewer, at: datetime) -> tuple[str, bytes]:
-        """Return the type and the bytes of a part. Raises ProofTooOld, ExportNotFound, ExportNotReady and ExportPartNotFound."""
+    async def download_export(self, export_id: str, part: int, *, viewer: Viewer, at: datetime) -> Part:
+        """Raises ProofTooOld, ExportNotFound, ExportNotReady and ExportPartNotFound."""
         async with self._read() as store:
             await demand_fresh_proof(store, viewer, at=at)
-        found = await self.get_export(export_id, viewer=viewer, at=at)
+        return await self._part(export_id, part, viewer.account_id, at=at)
+
+    async def get_export_links(self, export_id: str, *, viewer: Viewer, at: datetime) -> tuple[list[str], datetime]:
+        """Return a link to each part, and when they expire. Raises ProofTooOld, ExportNotFound and ExportNotReady."""
+        async with self._read() as store:
+            await demand_fresh_proof(store, viewer, at=at)
+        found = await self._ready(export_id, viewer.account_id, at=at)
+        expires = expiry(at=at, over=found.expire_time)
+        link = Link(
+            export_id=export_id,
+            part=1,
+            account_id=viewer.account_id,
+            session_id=viewer.session_id,
+            expires=int(expires.timestamp()),
+        )
+        return [self._links.url(replace(link, part=part)) for part in range(1, len(found.keys) + 1)], expires
+
+    async def get_export_file(self, grant: str, *, at: datetime) -> Part:
+        """Return the part that a link leads to. Raises ExportLinkInvalid, ExportLinkExpired, ExportLinkVoid and ExportNotFound."""
+        link = self._links.read(grant, at=at)
+        async with self._read() as store:
+            await demand_standing(store, link, at=at)
+        return await self._part(link.export_id, link.part, link.account_id, at=at)
+
+    async def _export(self, export_id: str, account_id: str, *, at: datetime) -> Export:
+        async with self._read() as store:
+            found = await store.export(export_id)
+        if found is None or found.account_id != account_id or _is_over(found, at=at):
+            raise ExportNotFound(export_id=export_id)
+        return found
+
+    async def _ready(self, export_id: str, account_id: str, *, at: datetime) -> Export:
+        found = await self._export(export_id, account_id, at=at)
         if found.state is not ExportState.READY:
             raise ExportNotReady(export_id=export_id)
+        return found
+
+    async def _part(self, export_id: str, part: int, account_id: str, *, at: datetime) -> Part:
+        found = await self._ready(export_id, account_id, at=at)
         if part > len(found.keys):
             raise ExportPartNotFound(parts=len(found.keys))
         data = await self._shelf.get(found.keys[part - 1])
         if data is None:
             raise ExportNotFound(export_id=export_id)
-        return CONTENT_TYPE, data
+        return Part(f"export-{part}-of-{len(found.keys)}.zip", CONTENT_TYPE, data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from google.api import httpbody_pb2
 from ani.accounts.v1 import own_data_pb2
 from ani.accounts.v1 import own_data_service_pb2 as pb
 from ani.operations.v1 import operation_pb2
-from domain.accounts.export import Export, Exports
+from domain.accounts.export import Export, Exports, Part
 from domain.accounts.own_data import Deletions
 from domain.kernel import new_id
 from domain.operations.model import Operation
@@ -44,8 +44,15 @@ class OwnDataServicer:
         return pb.ListExportsResponse(exports=map(_export_to_pb, found))
 
     async def DownloadExport(self, request: pb.DownloadExportRequest, call: Call) -> pb.DownloadExportResponse:
-        content_type, data = await self._exports.download_export(request.export_id, request.part, viewer=call.viewer, at=call.now)
-        return pb.DownloadExportResponse(content=httpbody_pb2.HttpBody(content_type=content_type, data=data))
+        part = await self._exports.download_export(request.export_id, request.part, viewer=call.viewer, at=call.now)
+        return pb.DownloadExportResponse(content=_part_to_pb(part, call))
+
+    async def GetExportLinks(self, request: pb.GetExportLinksRequest, call: Call) -> pb.GetExportLinksResponse:
+        urls, expire_time = await self._exports.get_export_links(request.export_id, viewer=call.viewer, at=call.now)
+        return pb.GetExportLinksResponse(urls=urls, expire_time=expire_time)  # type: ignore[arg-type]
+
+    async def GetExportFile(self, request: pb.GetExportFileRequest, call: Call) -> pb.GetExportFileResponse:
+        return pb.GetExportFileResponse(content=_part_to_pb(await self._exports.get_export_file(request.grant, at=call.now), call))
 
     async def RequestDeletion(self, _request: pb.RequestDeletionRequest, call: Call) -> pb.RequestDeletionResponse:
         erase_time = await self._deletions.request_deletion(viewer=call.viewer, at=call.now)
@@ -65,3 +72,8 @@ def _export_to_pb(export: Export) -> own_data_pb2.Export:
         record_count=export.record_count,
     )
     return stamped(message, export, "create_time", "ready_time", "expire_time")
+
+
+def _part_to_pb(part: Part, call: Call) -> httpbody_pb2.HttpBody:
+    call.saved_as(part.file_name)
+    return httpbody_pb2.HttpBody(content_type=part.content_type, data=part.data)

@@ -17,9 +17,11 @@ from adapters.postgres.media import kept as media_kept
 from adapters.postgres.operations import kept as operations_kept
 from adapters.postgres.operations.store import PostgresOperations
 from adapters.postgres.own_data import Kept, OwnData
+from adapters.secret_keys import Seal
 from adapters.storage import LocalStorage, S3Storage, part_of, storage_at
 from ani.accounts.v1 import own_data_service_pb2
 from domain.accounts.export import KIND, ExportMaking, Exports
+from domain.accounts.export_links import ExportLinks
 from domain.accounts.letters import Letters
 from domain.accounts.own_data import Deletions, Erasure
 from domain.accounts.team_service import Teams
@@ -51,7 +53,8 @@ def servicers(settings: Settings, desk: Desk) -> dict[str, object]:
     operations = Operations(
         begin=desk.database.begins(PostgresOperations), read=desk.database.reads(PostgresOperations), bell=Bell()
     )
-    exports = Exports(begin=begin, read=read, shelf=shelf(settings))
+    links = ExportLinks(Seal(settings.key_folder, "export links"))
+    exports = Exports(begin=begin, read=read, shelf=shelf(settings), links=links)
     deletions = Deletions(begin=begin, sessions=desk.sessions, letters=desk.letters)
     return {"OwnDataService": OwnDataServicer(exports, deletions, operations, operation_to_pb)}
 

@@ -41,7 +41,11 @@ DOCUMENTED = {
     grpc.StatusCode.ABORTED,
 }
 # What an address or a token allows is not asked of the caller's role.
-SIGNED = {"GetManifest": {grpc.StatusCode.PERMISSION_DENIED}, "RefreshTokens": {grpc.StatusCode.UNAUTHENTICATED}}
+SIGNED = {
+    "GetManifest": {grpc.StatusCode.PERMISSION_DENIED},
+    "GetExportFile": {grpc.StatusCode.PERMISSION_DENIED},
+    "RefreshTokens": {grpc.StatusCode.UNAUTHENTICATED},
+}
 # Guesses are counted against the place that they come from.
 DOORS = {"AccountsService", "SessionService", "DeviceLoginService", "GuestPassService"}
 messages = Messages(KNOWN)
