@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,6 +46,8 @@ class Method:
     idempotency: Idempotency
     bindings: tuple[Binding, ...]
     policy: policy_pb2.Policy | None
+    # The fields of the request that are to be in no log.
+    secrets: frozenset[str]
     comment: str
 
     @property
@@ -61,7 +63,12 @@ class Method:
 def methods(descriptor: bytes) -> tuple[Method, ...]:
     """Return every method of a FileDescriptorSet, in the order of the contract; comments only where the set holds them."""
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptor)
-    return tuple(method for file in files.file for method in _of_file(file))
+    secrets = {
+        f".{file.package}.{message.name}": frozenset(field.name for field in message.field if field.options.debug_redact)
+        for file in files.file
+        for message in file.message_type
+    }
+    return tuple(method for file in files.file for method in _of_file(file, secrets))
 
 
 def comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...], str]:
@@ -70,15 +77,15 @@ def comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...], 
     return {tuple(place.path): _plain(place.leading_comments) for place in locations if place.leading_comments}
 
 
-def _of_file(file: descriptor_pb2.FileDescriptorProto) -> Iterator[Method]:
+def _of_file(file: descriptor_pb2.FileDescriptorProto, secrets: Mapping[str, frozenset[str]]) -> Iterator[Method]:
     said = comments(file)
     for s, service in enumerate(file.service):
         for m, method in enumerate(service.method):
             comment = said.get((SERVICE_NUMBER, s, METHOD_NUMBER, m), "")
-            yield _method(f"{file.package}.{service.name}", method, comment)
+            yield _method(f"{file.package}.{service.name}", method, secrets[method.input_type], comment)
 
 
-def _method(service: str, method: descriptor_pb2.MethodDescriptorProto, comment: str) -> Method:
+def _method(service: str, method: descriptor_pb2.MethodDescriptorProto, secrets: frozenset[str], comment: str) -> Method:
     options = method.options
     return Method(
         full_name=f"/{service}/{method.name}",
@@ -91,6 +98,7 @@ def _method(service: str, method: descriptor_pb2.MethodDescriptorProto, comment:
         idempotency=LEVELS.get(options.idempotency_level, "UNKNOWN"),
         bindings=tuple(_bindings(options.Extensions[annotations_pb2.http])) if options.HasExtension(annotations_pb2.http) else (),
         policy=options.Extensions[policy_pb2.policy] if options.HasExtension(policy_pb2.policy) else None,
+        secrets=secrets,
         comment=comment,
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gateway import filters, replies, routes
+from gateway import access_log, filters, replies, routes
 from gateway.clusters import INNER, address
 from gateway.contract import Method
-from gateway.settings import STDOUT, Gateway
-from gateway.xds import KILOBYTE, MEGABYTE, Config, extension, typed
+from gateway.settings import Gateway
+from gateway.xds import KILOBYTE, MEGABYTE, Config, typed
 
 LARGEST_PAGE = 4 * MEGABYTE
 # A server takes 16 KB of metadata, of which the gateway's own headers need some.
@@ -21,7 +21,7 @@ TCP, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 6, 4, 5, 6
 
 def public(gateway: Gateway, methods: tuple[Method, ...], pages: list[Config]) -> Config:
     """Return the one listener that the world sees."""
-    manager = _manager("public", routes.public(gateway, methods, pages), filters.public(gateway, methods)) | _edge(gateway)
+    manager = _manager("public", routes.public(gateway, methods, pages), filters.public(gateway, methods)) | _edge(gateway, methods)
     manager["route_config"]["virtual_hosts"][0]["typed_per_filter_config"] = filters.cors(gateway)
     return {
         "name": "public",
@@ -67,7 +67,7 @@ def _manager(name: str, table: list[Config], chain: list[Config]) -> Config:
     }
 
 
-def _edge(gateway: Gateway) -> Config:
+def _edge(gateway: Gateway, methods: tuple[Method, ...]) -> Config:
     """Return what holds where callers are strangers."""
     return {
         "use_remote_address": True,
@@ -90,7 +90,7 @@ def _edge(gateway: Gateway) -> Config:
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
         "http2_protocol_options": _http2(),
-        "access_log": [_access_log(gateway)],
+        "access_log": access_log.writers(gateway, methods),
     }
 
 
@@ -112,35 +112,6 @@ def _http2() -> Config:
 def _request_ids() -> Config:
     kind = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig"
     return typed(kind, pack_trace_reason=False, use_request_id_for_trace_sampling=False)
-
-
-def _access_log(gateway: Gateway) -> Config:
-    line = {
-        "time": "%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%",
-        "request_id": "%REQ(x-request-id)%",
-        "verb": "%REQ(x-envoy-original-method?:method)%",
-        "path": "%REQ(x-envoy-original-path?:path):512%",
-        "protocol": "%PROTOCOL%",
-        "status": "%RESPONSE_CODE%",
-        "grpc_status": "%GRPC_STATUS%",
-        "milliseconds": "%DURATION%",
-        "bytes_in": "%BYTES_RECEIVED%",
-        "bytes_out": "%BYTES_SENT%",
-        "caller": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-        "user_agent": "%REQ(user-agent):128%",
-        "route": "%ROUTE_NAME%",
-        "server": "%UPSTREAM_HOST%",
-        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "details": "%RESPONSE_CODE_DETAILS%",
-        "flags": "%RESPONSE_FLAGS%",
-    }
-    form: Config = {"log_format": {"json_format": line}}
-    if gateway.access_log == STDOUT:
-        # Opened as a file it would be refused to a user other than the one who made the pipe, as containers have it.
-        kind = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
-        return extension("envoy.access_loggers.stdout", kind, **form)
-    kind = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
-    return extension("envoy.access_loggers.file", kind, path=gateway.access_log, **form)
 
 
 def _option(level: int, name: int, value: int) -> Config:

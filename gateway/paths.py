@@ -75,6 +75,20 @@ def addresses(methods: Iterable[Method]) -> Iterator[Address]:
         yield Address(binding.verb, pattern(binding.path), behavior(method), shareable)
 
 
+def secret_addresses(methods: Iterable[Method]) -> Iterator[tuple[str, str]]:
+    """List what addresses that hold a secret look like without it, each with the expression of the paths that may hold it."""
+    for method in methods:
+        for binding in method.bindings:
+            named = re.search(rf"\{{({either(method.secrets)})[=}}]", binding.path) if method.secrets else None
+            if named:
+                before = binding.path[: named.start()]
+                # Written oddly a path is refused as it came, and its secret is still one.
+                word = re.escape(before.rstrip("/").rpartition("/")[2])
+                yield f"{before}{{{named[1]}}}", rf"(?is:.*{word}(?:/|\\|%2f|%5c).*)"
+            elif method.secrets and not binding.body:
+                yield binding.path, rf"{pattern(binding.path)}(?:\?.*)?"
+
+
 def pattern(template: str) -> str:
     """Return the regular expression of the paths that a template such as /v1/releases/{release} stands for."""
     parts = re.split(r"(\{[^}]*\}|\*\*|\*)", template)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from functools import partial
 
 import httpx
 import pytest
 
-from tests.e2e.conftest import Body
+from tests.e2e.conftest import Body, detail
 from tests.e2e.test_accounts import letters, posted, registered
 from tests.stack import Stack
 from tests.waiting import until
+
+
+async def _logged(stack: Stack, text: str) -> bool:
+    """Tell whether a text stands in what any part of the stack has written down."""
+    return any(text in log.read_text() for log in (stack.data / "logs").iterdir())
 
 
 class TestOwnData:
@@ -33,6 +39,11 @@ class TestOwnData:
         export = await until(ready, seconds=30)
         part = await http.get(f"{path}/parts/1", headers=here)
         others = await http.get(f"{path}/parts/1", headers=stack.credentials("editor"))
+        (link,) = (await http.get(f"{path}/links", headers=here)).json()["urls"]
+        saved = await http.get(link)
+        changed = await http.get(f"{link[:-5]}{'A' if link[-5] != 'A' else 'B'}{link[-4:]}")
+        revoked = await http.delete(f"/v1/sessions/{tokens['sessionId']}", headers=here)
+        void = await http.get(link)
 
         assert await until(told, seconds=20)
         assert (1, str(len(part.content))) == (export["partCount"], export["size"])
@@ -40,6 +51,13 @@ class TestOwnData:
         (account,) = json.loads(zipfile.ZipFile(io.BytesIO(part.content)).read("accounts/accounts.json"))
         assert "haru@example.org" == account["email"]
         assert not others.is_success
+        assert (200, part.content, "application/zip") == (saved.status_code, saved.content, saved.headers["content-type"])
+        assert 'attachment; filename="export-1-of-1.zip"' == saved.headers["content-disposition"]
+        assert ["no-store"] * 3 == [one.headers["cache-control"] for one in (saved, changed, void)]
+        assert [403, 200, 403] == [one.status_code for one in (changed, revoked, void)]
+        assert ["EXPORT_LINK_INVALID", "EXPORT_LINK_VOID"] == [detail(one, "ErrorInfo")["reason"] for one in (changed, void)]
+        assert await until(partial(_logged, stack, "/v1/export-files/{grant}"), seconds=10)
+        assert not await _logged(stack, link)
 
     @pytest.mark.timeout(240)
     async def test_stays_when_its_owner_thinks_better_of_it(self, stack: Stack, http: httpx.AsyncClient) -> None:
