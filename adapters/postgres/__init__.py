@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from adapters.postgres.sharing import Shared
 from domain.kernel import Begin, Conflict, Unavailable
 
 log = logging.getLogger("ani.postgres")
@@ -77,8 +78,7 @@ class Database:
         self._waiting = 0
         self._closing = False
         self._next_complaint = 0.0
-        self._revision_askers: list[asyncio.Future[int]] = []
-        self._telling_revision: asyncio.Task[None] | None = None
+        self._shared_revision = Shared(self._ask_revision)
 
     @classmethod
     async def connect(
@@ -146,36 +146,7 @@ class Database:
         """
         if self.joined() is not None:
             return await self._ask_revision()
-        asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._revision_askers.append(asked)
-        if self._telling_revision is None:
-            self._telling_revision = asyncio.create_task(self._tell_revision(), name="revision")
-        return await asked
-
-    async def _tell_revision(self) -> None:
-        """Answer whoever has asked by now, and then those who have asked meanwhile."""
-        try:
-            while self._revision_askers:
-                askers, self._revision_askers = self._revision_askers, []
-                await self._tell(askers)
-        finally:
-            self._telling_revision = None
-
-    async def _tell(self, askers: Sequence[asyncio.Future[int]]) -> None:
-        try:
-            revision = await self._ask_revision()
-        except BaseException as fault:
-            for asked in askers:
-                if not isinstance(fault, Exception):
-                    asked.cancel()
-                elif not asked.done():
-                    asked.set_exception(fault)
-            if not isinstance(fault, Exception):
-                raise
-            return
-        for asked in askers:
-            if not asked.done():
-                asked.set_result(revision)
+        return await self._shared_revision.answer()
 
     async def _ask_revision(self) -> int:
         async with self.reads(bare)() as connection:
