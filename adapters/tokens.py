@@ -28,6 +28,7 @@ LONGEST_TOKEN = 4096
 LONGEST_PROFILE = 64
 # What a token says only where it is so.
 FLAGS = {"asleep": "asleep", "guest_pass": "guest", "limited": "limited"}
+NOBODY = Viewer()
 ROLES = {role.name.lower(): role for role in Role if role is not Role.GUEST}
 
 
@@ -97,7 +98,7 @@ class TokenVerifier:
                 raise TokenInvalid
             claims = jwt.decode(token, key, algorithms=[ALGORITHM], issuer=self._issuer, audience=self._audience, options=OPTIONS)
             identity = _identity(claims)
-            begins = max(_moment(claims["nbf"]), float(int(_moment(claims["iat"]))))
+            begins = max(_moment(claims["nbf"]), float(int(identity.issued)))
         # A token may be anything: one nested too deeply ends in a RecursionError.
         except (jwt.PyJWTError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as fault:
             raise TokenInvalid from fault
@@ -121,7 +122,7 @@ def _kid(header: str) -> str:
 
 def _identity(claims: dict[str, Any]) -> Identity:
     """Raises KeyError, TypeError and ValueError for claims that are not as we issue them."""
-    permissions, maturity = claims.get("permissions", []), claims.get("maturity", Viewer().maturity)
+    permissions, maturity = claims.get("permissions", []), claims.get("maturity", NOBODY.maturity)
     profile, granted = _text(claims.get("profile", "")), claims.get("granted", [])
     flags = {name: claims[claim] for name, claim in FLAGS.items() if claim in claims}
     if not isinstance(permissions, list) or len(profile) > LONGEST_PROFILE or type(maturity) is not int or not claims["sub"]:
