@@ -1,25 +1,29 @@
-"""Puts small writes of many callers together: a batch gathers for a moment, and while another one is written."""
+"""Puts small writes of many callers together: a batch gathers while another one is written, and for a moment in any case."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
 from domain.kernel import Exhausted
 
 T = TypeVar("T")
 R = TypeVar("R")
+# Entered by whoever waits.
+Aside = Callable[[], AbstractContextManager[None]]
 
 LARGEST_BATCH = 500
 MOST_WAITING = 20_000
-# Nobody minds who sends a sign of life; and one statement for many is a small part of one for each.
-GATHER_SECONDS = 0.005
+# From the beginning of one batch to that of the next. Whoever comes alone waits for nobody.
+GATHER_SECONDS = 0.01
 
 
 class Batches(Generic[T, R]):
-    """Writes batches one after the other; whoever adds to one is answered when it is written."""
+    """Writes batches one after the other; whoever adds to one is answered when it is written, and enters `aside` until then."""
 
     def __init__(
         self,
@@ -29,14 +33,17 @@ class Batches(Generic[T, R]):
         largest: int = LARGEST_BATCH,
         most_waiting: int = MOST_WAITING,
         gather_seconds: float = GATHER_SECONDS,
+        aside: Aside = nullcontext,
     ) -> None:
         self._write = write
         self._busy = busy
         self._largest = largest
         self._most_waiting = most_waiting
         self._gather_seconds = gather_seconds
+        self._aside = aside
         self._waiting: deque[tuple[Sequence[T], asyncio.Future[list[R]]]] = deque()
         self._size = 0
+        self._next = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def add(self, items: Sequence[T]) -> list[R]:
@@ -48,7 +55,8 @@ class Batches(Generic[T, R]):
         self._size += len(items)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="batches")
-        return await written
+        with self._aside():
+            return await written
 
     async def close(self) -> None:
         """Write what waits, and end."""
@@ -58,7 +66,8 @@ class Batches(Generic[T, R]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(self._gather_seconds)
+                await asyncio.sleep(max(0.0, self._next - time.monotonic()))
+                self._next = time.monotonic() + self._gather_seconds
                 await self._write_one(self._gathered())
         finally:
             self._task = None

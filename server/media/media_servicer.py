@@ -36,9 +36,7 @@ class MediaServicer:
         held = await self._playback.send_heartbeat(
             request.stream_id, request.device_id, request.position_seconds, viewer=call.viewer, at=call.now
         )
-        answer = pb.SendHeartbeatResponse()
-        answer.lease_expire_time.FromDatetime(held)
-        return answer
+        return pb.SendHeartbeatResponse(lease_expire_time=held)  # type: ignore[arg-type]
 
     async def StopStream(self, request: pb.StopStreamRequest, call: Call) -> pb.StopStreamResponse:
         position = request.position_seconds if request.HasField("position_seconds") else None

@@ -80,7 +80,7 @@ async def application(settings: Settings, *, process: str = "server") -> AsyncIt
         proven = proofs.proofs(settings, desk, stack)
         let_in = devices.devices(settings, desk, listener)
         servicers = {
-            **content.servicers(settings, database, bell, stack),
+            **content.servicers(settings, database, bell, stack, aside=machinery.limiter.aside),
             **imports.servicers(settings, database, listener),
             **keys.servicers(settings, desk),
             **accounts.servicers(desk, factors=proven.factors, introducers=proven.introducers),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -59,7 +59,7 @@ from domain.media.promos import Hosts, PromoEventsBusy, promo_kind
 from domain.media.promotion import Promos
 from domain.media.sources import Origins, video_source_kind
 from domain.media.uploads import Uploads
-from server.batching import Batches
+from server.batching import Aside, Batches
 from server.catalog.admin_servicer import CatalogAdminServicer
 from server.catalog.browsing_servicer import BrowsingServicer
 from server.catalog.edits import EDITS
@@ -101,12 +101,14 @@ CONTRACTS = (
 )
 
 
-def servicers(settings: Settings, database: Database, bell: Bell, stack: AsyncExitStack) -> dict[str, object]:
-    """Return the servicers by the names of their services."""
+def servicers(
+    settings: Settings, database: Database, bell: Bell, stack: AsyncExitStack, *, aside: Aside = nullcontext
+) -> dict[str, object]:
+    """Return the servicers by the names of their services. `aside` is entered by calls that wait for a batch to be written."""
     return {
         **_catalog(database, bell),
         **_schedule(database),
-        **_editing(settings, database, stack),
+        **_editing(settings, database, stack, aside),
         **_uploads(settings, database, stack),
         **_player_settings(database),
     }
@@ -126,7 +128,7 @@ def _schedule(database: Database) -> dict[str, object]:
     }
 
 
-def _editing(settings: Settings, database: Database, stack: AsyncExitStack) -> dict[str, object]:
+def _editing(settings: Settings, database: Database, stack: AsyncExitStack, aside: Aside) -> dict[str, object]:
     """Return the servicers of editors by the names of their services."""
     promo = promo_kind(Hosts(settings.promo_hosts))
     source = video_source_kind(_origins(settings))
@@ -135,8 +137,8 @@ def _editing(settings: Settings, database: Database, stack: AsyncExitStack) -> d
     begin, read = database.begins(kept), database.reads(kept)
     editing = Editing([*KINDS, promo, source], begin=begin, read=read)
     change_sets = ChangeSets(editing, begin=begin, read=read)
-    promos = _promos(settings, database, stack)
-    playback = _playback(settings, database, stack)
+    promos = _promos(settings, database, stack, aside)
+    playback = _playback(settings, database, stack, aside)
     return {
         "MediaService": MediaServicer(playback),
         "VideoSourceAdminService": VideoSourceAdminServicer(editing, source, playback),
@@ -154,10 +156,10 @@ def _editing(settings: Settings, database: Database, stack: AsyncExitStack) -> d
     }
 
 
-def _promos(settings: Settings, database: Database, stack: AsyncExitStack) -> Promos:
+def _promos(settings: Settings, database: Database, stack: AsyncExitStack, aside: Aside) -> Promos:
     begin, read = database.begins(promo_store.PostgresPromos), database.reads(promo_store.PostgresPromos)
     promos = Promos(begin=begin, read=read, hosts=Hosts(settings.promo_hosts), serves_vast=settings.vast)
-    batches = Batches(promos.write_occurrences, busy=lambda: PromoEventsBusy(retry_after=2))
+    batches = Batches(promos.write_occurrences, busy=lambda: PromoEventsBusy(retry_after=2), aside=aside)
     stack.push_async_callback(batches.close)
     return Promos(begin=begin, read=read, hosts=Hosts(settings.promo_hosts), serves_vast=settings.vast, write=batches.add)
 
@@ -166,7 +168,7 @@ def _origins(settings: Settings) -> Origins:
     return Origins(settings.video_hosts, settings.video_local_hosts)
 
 
-def _playback(settings: Settings, database: Database, stack: AsyncExitStack) -> Playback:
+def _playback(settings: Settings, database: Database, stack: AsyncExitStack, aside: Aside) -> Playback:
     origins = _origins(settings)
     fetcher = HttpPlaylists(origins)
     stack.push_async_callback(fetcher.close)
@@ -176,7 +178,7 @@ def _playback(settings: Settings, database: Database, stack: AsyncExitStack) -> 
         async with read() as store:
             return await store.beat(beats)
 
-    batches = Batches(write, busy=lambda: HeartbeatsBusy(retry_after=2))
+    batches = Batches(write, busy=lambda: HeartbeatsBusy(retry_after=2), aside=aside)
     stack.push_async_callback(batches.close)
     return Playback(
         begin=database.begins(PostgresPlayback),
