@@ -19,7 +19,7 @@ Aside = Callable[[], AbstractContextManager[None]]
 LARGEST_BATCH = 500
 MOST_WAITING = 20_000
 # From the beginning of one batch to that of the next. Whoever comes alone waits for nobody.
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.005
 
 
 class Batches(Generic[T, R]):

@@ -26,7 +26,7 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 VALIDATOR = protovalidate.Validator()
 # What a Timestamp may hold: the years 1 to 9999.
 FIRST_SECOND, LAST_SECOND, NANOS = -62_135_596_800, 253_402_300_799, 1_000_000_000
-NUMBERS = (int, float)
+PLAIN = (str, int, float, bytes)
 TagsOf = Callable[[Message, Message], tuple[str, ...]]
 
 
@@ -242,7 +242,9 @@ def _is_uuid(field: FieldDescriptor) -> bool:
 def _with_nul(message: Message, before: str = "") -> Iterator[str]:
     """Name the fields of a message, at any depth, whose text holds U+0000."""
     for field, value in message.ListFields():
-        if isinstance(value, NUMBERS):  # most zeros are in these
+        if isinstance(value, PLAIN):  # most fields, and most zeros
+            if isinstance(value, str) and "\0" in value:
+                yield f"{before}{field.name}"
             continue
         elements = list(_elements(field, value, f"{before}{field.name}"))
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
