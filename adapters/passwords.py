@@ -98,11 +98,13 @@ class Argon2Passwords:
     async def _work(self, work: Callable[[], Answer]) -> Answer:
         loop = asyncio.get_running_loop()
         working = loop.run_in_executor(self._yielding, work)
-        done, _ = await asyncio.wait({working}, timeout=PATIENCE_SECONDS)
-        if done:
-            return working.result()
-        # Unless it has begun: then it comes to its end, and nobody asks.
-        working.cancel()
+        try:
+            done, _ = await asyncio.wait({working}, timeout=PATIENCE_SECONDS)
+            if done:
+                return working.result()
+        finally:
+            # Also when the caller is gone. What has begun comes to its end, and nobody asks; of such there is one at most.
+            working.cancel()
         return await loop.run_in_executor(self._insisting, work)
 
     def _compare(self, password: bytes, hashed: str | None) -> Verdict:

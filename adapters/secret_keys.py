@@ -71,10 +71,16 @@ class Seal:
         if name not in self._keys and (at := self._clock()) >= self._look_again:
             self._look_again = at + LOOK_AGAIN_SECONDS
             with suppress(OSError):
-                self._keys |= _derived(_found(self._folder), self._purpose)
+                self._learn(_found(self._folder))
         if name not in self._keys:
             raise ValueError("the key that it was sealed with is not there")
         return self._keys[name]
+
+    def _learn(self, found: Mapping[str, bytes]) -> None:
+        """Take keys in that are new; one that is being written is none yet."""
+        fresh = {name: key for name, key in found.items() if name not in self._keys and len(key) >= LEAST_BYTES}
+        known = self._keys | _derived(fresh, self._purpose)
+        self._keys = {name: known[name] for name in sorted(known, key=_place)}
 
 
 class Mark:
@@ -96,9 +102,12 @@ def _derived(secret: Mapping[str, bytes], purpose: str) -> dict[str, bytes]:
 
 
 def _found(folder: Path) -> dict[str, bytes]:
-    # 10 comes after 9.
-    paths = sorted(folder.glob("[A-Za-z0-9]*.key"), key=lambda path: (len(path.name), path.name))
-    return {path.name.removesuffix(".key"): path.read_bytes() for path in paths}
+    paths = {path.name.removesuffix(".key"): path for path in folder.glob("[A-Za-z0-9]*.key")}
+    return {name: paths[name].read_bytes() for name in sorted(paths, key=_place)}
+
+
+def _place(name: str) -> tuple[int, str]:
+    return len(name), name  # 10 comes after 9
 
 
 def _create(folder: Path) -> None:

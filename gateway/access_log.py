@@ -34,9 +34,12 @@ LINE = {
 
 def writers(gateway: Gateway, methods: Iterable[Method]) -> list[Config]:
     """Return what writes the lines: a writer for all addresses but those that hold a secret, and one for each of these."""
-    secret = dict(secret_addresses(methods))
-    found = [_writer(gateway, LINE, _none(secret.values()))]
-    return found + [_writer(gateway, LINE | {"path": shown}, _any([pattern])) for shown, pattern in secret.items()]
+    secret = list(dict(secret_addresses(methods)).items())
+    found = [_writer(gateway, LINE, _none(pattern for _, pattern in secret))]
+    for place, (shown, pattern) in enumerate(secret):
+        before = [_none(other for _, other in secret[:place])] if place else []
+        found.append(_writer(gateway, LINE | {"path": shown}, _all([_any([pattern]), *before])))
+    return found
 
 
 def _writer(gateway: Gateway, line: Config, condition: Config) -> Config:
@@ -51,6 +54,10 @@ def _writer(gateway: Gateway, line: Config, condition: Config) -> Config:
 
 def _any(patterns: Iterable[str]) -> Config:
     return {"or_filter": {"filters": [_matches(name, patterns) for name in (GIVEN, PATH)]}}
+
+
+def _all(conditions: list[Config]) -> Config:
+    return {"and_filter": {"filters": conditions}} if len(conditions) > 1 else conditions[0]
 
 
 def _none(patterns: Iterable[str]) -> Config:

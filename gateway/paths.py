@@ -13,6 +13,7 @@ from gateway.contract import Method
 USUAL_SECONDS = 10.0
 # Beyond the time that the server itself gives a call: the gateway's own bound only ends calls of a server that hangs.
 MARGIN_SECONDS = 2.0
+SLASH = r"(?:[/\\]|%2f|%5c)"
 WILDCARDS = {"*": "[^/]+", "**": ".+"}
 
 
@@ -82,11 +83,11 @@ def secret_addresses(methods: Iterable[Method]) -> Iterator[tuple[str, str]]:
             named = re.search(rf"\{{({either(method.secrets)})[=}}]", binding.path) if method.secrets else None
             if named:
                 before = binding.path[: named.start()]
-                # Written oddly a path is refused as it came, and its secret is still one.
-                word = re.escape(before.rstrip("/").rpartition("/")[2])
-                yield f"{before}{{{named[1]}}}", rf"(?is:.*{word}(?:/|\\|%2f|%5c).*)"
+                word = _however(before.rstrip("/").rpartition("/")[2])
+                # What a custom verb follows is another address.
+                yield f"{before}{{{named[1]}}}", rf"(?is:[^?]*{SLASH}{word}[^a-z0-9._:-].*)"
             elif method.secrets and not binding.body:
-                yield binding.path, rf"{pattern(binding.path)}(?:\?.*)?"
+                yield binding.path, rf"(?is:{_however(binding.path)}(?:{SLASH}|;[^?]*)*\?.*)"
 
 
 def pattern(template: str) -> str:
@@ -98,6 +99,15 @@ def pattern(template: str) -> str:
 def either(patterns: Iterable[str]) -> str:
     """Return one expression for several: it is matched in one pass, however many there are."""
     return "|".join(dict.fromkeys(patterns))
+
+
+def _however(text: str) -> str:
+    """Return the expression of a text however it is written: a path that is written oddly is refused as it came, and logged so."""
+    return "".join(f"{SLASH}+" if letter == "/" else f"(?:{re.escape(letter)}|{_escaped(letter)})" for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return "|".join(f"%{ord(one):02x}" for one in {letter, letter.swapcase()})
 
 
 def _part(part: str) -> str:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from adapters.passwords import COMMON, Argon2Passwords
-from domain.accounts.ports import PasswordsBusy
+from domain.accounts.ports import PasswordsBusy, Verdict
 
 # Cheap, where what is shown does not depend on the cost.
 CHEAP: dict[str, Any] = {"memory_kib": 64, "rounds": 1, "lanes": 1}
@@ -136,6 +136,27 @@ class TestManyAtOnce:
 
         assert right.right
         assert not wrong.right
+
+    async def test_leave_no_work_behind_when_whoever_asks_leaves(
+        self, passwords: Argon2Passwords, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun, compare = [], passwords._compare
+
+        def counted(password: bytes, hashed: str | None) -> Verdict:
+            begun.append(password)
+            return compare(password, hashed)
+
+        monkeypatch.setattr(passwords, "_compare", counted)
+        monkeypatch.setattr("adapters.passwords.PATIENCE_SECONDS", 60.0)
+        for _ in range(100):
+            asking = asyncio.create_task(passwords.verify("a password", None))
+            for _ in range(3):
+                await asyncio.sleep(0)  # until it is its turn
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+        assert not (await passwords.verify("the password", None)).right
+        assert len(begun) < 50
 
     async def test_make_room_when_whoever_asks_leaves(self, cheap: Argon2Passwords) -> None:
         asking = [asyncio.create_task(cheap.verify("a password", None)) for _ in range(60)]

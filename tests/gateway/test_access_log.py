@@ -54,6 +54,11 @@ class TestAccessLog:
             ("GET", f"/v1/device-logins/{SECRET}", "/v1/device-logins/{user_code}"),
             ("POST", f"/v1/device-logins/{SECRET}:approve", "/v1/device-logins/{user_code}"),
             ("GET", f"/v1/admin/accounts?query={SECRET}", "/v1/admin/accounts"),
+            ("GET", f"/v1/admin/accounts/?query={SECRET}", "/v1/admin/accounts"),
+            ("GET", f"/V1//Admin/accounts;x?query={SECRET}", "/v1/admin/accounts"),
+            ("GET", f"/v1/%65xport-files%2F{SECRET}#x", "/v1/export-files/{grant}"),
+            ("GET", f"/v1/export-files?grant={SECRET}", "/v1/export-files/{grant}"),
+            ("GET", f"/v1/device-logins/playlists/{SECRET}", "/v1/device-logins/{user_code}"),
         ],
     )
     async def test_shows_what_an_address_looks_like_instead_of_its_secret(
@@ -69,7 +74,18 @@ class TestAccessLog:
         assert (verb, shown) == (line["verb"], line["path"])
         assert SECRET not in running.log.read_text()
 
-    @pytest.mark.parametrize("path", ["/v1/genres?x=1", "/v1/admin/accounts/some-id?x=1", "/nothing", "/v1/export-filesystem"])
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/v1/genres?x=1",
+            "/v1/admin/accounts",
+            "/v1/admin/accounts/some-id?x=1",
+            "/v1/device-logins:poll",
+            "/v1/search?query=/playlists/1",
+            "/nothing",
+            "/v1/export-filesystem",
+        ],
+    )
     async def test_shows_other_addresses_once_as_they_came(
         self, http: httpx.AsyncClient, lines: Callable[[str], list[dict[str, Any]]], path: str
     ) -> None:
