@@ -22,6 +22,7 @@ from tests.builders import NOON
 from tests.pipeline.conftest import Eventually, Probe, Token
 from tests.pipeline.test_viewers import a_release
 from tests.serving import Metadata, refusal
+from tests.waiting import until
 
 SLEEPING = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%' AND state <> 'idle'"
@@ -169,7 +170,12 @@ class TestCancelledCall:
         await eventually(lambda: at_rest(probe))
 
         other = await asyncpg.connect(database_url)
-        assert 0 == await other.fetchval(SLEEPING)
+
+        async def stopped() -> bool:
+            return bool(await other.fetchval(SLEEPING) == 0)
+
+        # Long before it would be over by itself.
+        assert await until(stopped, seconds=2)
         await other.close()
 
     @pytest.mark.timeout(240)
