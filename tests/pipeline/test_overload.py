@@ -97,7 +97,7 @@ class TestQueue:
     async def test_is_not_cut_short_for_all_by_one_who_has_no_time(self, probe: Probe, gate: Gate, eventually: Eventually) -> None:
         """Who shares an answer with others does not let them share his deadline."""
         probe.machinery.limiter._turn = 5.0
-        hasty = await queued(probe, eventually, "Shared", "x", timeout=1)
+        hasty = await queued(probe, eventually, "Shared", "x", timeout=4)
         patient = asyncio.ensure_future(_answer(probe("Shared", id="x")))
         cache: Any = probe.machinery.cache
         await eventually(lambda: [2] == [flight.waiting for flight in cache._flights.values()])
