@@ -96,6 +96,24 @@ def how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit {code}"
 
 
+class _Process(asyncio.SubprocessProtocol):
+    """What is heard of a process: its output, its end, and the end of its output, which a process it left behind may put off."""
+
+    def __init__(self, heard: Callable[[bytes], None]) -> None:
+        self.ended = asyncio.Event()
+        self.silent = asyncio.Event()
+        self._heard = heard
+
+    def pipe_data_received(self, _fd: int, data: bytes) -> None:
+        self._heard(data)
+
+    def process_exited(self) -> None:
+        self.ended.set()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.silent.set()
+
+
 class Child:
     """A part and the process that plays it now."""
 
@@ -106,14 +124,14 @@ class Child:
         self._ending = False
         self._log = log
         self._say = say
-        self._process: asyncio.subprocess.Process | None = None
-        self._pump: asyncio.Task[None] | None = None
+        self._process: tuple[asyncio.SubprocessTransport, _Process] | None = None
+        self._rest = b""
         self._last: deque[str] = deque(maxlen=3)
         self._told: dict[str, float] = {}
 
     @property
     def pid(self) -> int:
-        return self._process.pid if self._process is not None else 0
+        return self._process[0].get_pid() if self._process is not None else 0
 
     @property
     def recovered(self) -> bool:
@@ -122,15 +140,17 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.returncode is None
+        return self._process is not None and self._process[0].get_returncode() is None
 
     async def begin(self) -> None:
         """Start the process and wait until it answers; raise PartFailed when it ends first or takes too long."""
         await asyncio.to_thread(self.part.prepare)
         self._last.clear()
+        self._rest = b""
         self._answered = 0.0
         # A session of its own: Ctrl-C in the terminal reaches the supervisor alone, which ends the parts in order.
-        self._process = await asyncio.create_subprocess_exec(
+        self._process = await asyncio.get_running_loop().subprocess_exec(
+            lambda: _Process(self._hear),
             *self.part.argv(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE if self._log else None,
@@ -138,8 +158,6 @@ class Child:
             env={**os.environ, **self.part.environment},
             start_new_session=True,
         )
-        if self._log and self._process.stdout:
-            self._pump = asyncio.create_task(self._collect(self._process.stdout, self._log))
         await self._answer()
         self._answered = time.monotonic()
 
@@ -158,26 +176,31 @@ class Child:
         """Wait for the end of the process and of its output, and tell how and with what words it ended."""
         if self._process is None:
             return "never started"
-        code = await self._process.wait()
-        if self._pump:
-            # A grandchild may hold the pipe open longer.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._pump, 1.0)
+        transport, process = self._process
+        await process.ended.wait()
+        # What it left behind would keep from its successor what it holds: a port, a folder, this output.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        # A grandchild in a session of its own may hold the output still.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await process.silent.wait()
+        transport.close()
+        code = transport.get_returncode() or 0
         last = self._last[-1] if self._last and code > 0 else ""
         return f"{how(code)}: {last}" if last else how(code)
 
-    async def _collect(self, output: asyncio.StreamReader, log: Log) -> None:
-        rest = b""
-        while block := await output.read(65536):
-            log.write(block)
-            *lines, rest = (rest + block).split(b"\n")
-            rest = rest[-65536:]
-            for raw in lines:
-                line = raw.decode(errors="replace").rstrip()
-                if line:
-                    self._last.append(line[:500])
-                if not self._ending and (words := self.part.notable(line)):
-                    self._tell(words)
+    def _hear(self, block: bytes) -> None:
+        if self._log:
+            self._log.write(block)
+        *lines, rest = (self._rest + block).split(b"\n")
+        self._rest = rest[-65536:]
+        for raw in lines:
+            line = raw.decode(errors="replace").rstrip()
+            if line:
+                self._last.append(line[:500])
+            if not self._ending and (words := self.part.notable(line)):
+                self._tell(words)
 
     def _tell(self, words: str) -> None:
         now = time.monotonic()
@@ -192,10 +215,12 @@ class Child:
         self._ending = True
         if self._process is not None and self.alive:
             await asyncio.to_thread(self.part.drain)
+            transport, process = self._process
             with suppress(ProcessLookupError):
-                self._process.send_signal(self.part.stop_signal)
+                transport.send_signal(self.part.stop_signal)
             try:
-                await asyncio.wait_for(self._process.wait(), self.part.grace)
+                async with asyncio.timeout(self.part.grace):
+                    await process.ended.wait()
             except TimeoutError:
                 self._say(f"{self.part.name} did not end within {self.part.grace:.0f} seconds; killed")
                 self.kill()
@@ -227,6 +252,7 @@ class Supervisor:
         self._ended = ended
         self._waves: list[list[Child]] = []
         self._keepers: list[asyncio.Task[None]] = []
+        self._ending = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -263,6 +289,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """End everything, the last wave first."""
+        self._ending = True
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -271,7 +298,8 @@ class Supervisor:
             self._waves.pop()
 
     def kill(self) -> None:
-        """End everything at once."""
+        """End everything at once; nothing of it is started again."""
+        self._ending = True
         for child in self.children:
             child.kill()
 
@@ -297,11 +325,12 @@ class Supervisor:
         """Start the part again whenever it ends, more slowly the more often that happens."""
         failures = 0
         story = f"{child.part.name} ended ({await child.ended()})"
-        while True:
+        while not self._ending:
             self._ended(child.pid)
             failures = 1 if child.recovered else failures + 1
             if failures > TRIES:
-                return self._fail(self._fault(child.part, f"{story}, {failures} times in a row"))
+                self._fail(self._fault(child.part, f"{story}, {failures} times in a row"))
+                return
             self._say(f"{story}; starting it again")
             await asyncio.sleep(min(LONGEST_PAUSE, 0.25 * 2 ** (failures - 1)) if failures > 1 else 0)
             began = time.monotonic()
@@ -311,7 +340,8 @@ class Supervisor:
                 story = str(fault)
                 continue
             except Exception as fault:  # noqa: BLE001 - whatever refuses the part ends the whole, and is told there
-                return self._fail(fault)
+                self._fail(fault)
+                return
             child.restarts += 1
             self._say(f"{child.part.name} started again after {time.monotonic() - began:.1f} s")
             story = f"{child.part.name} ended ({await child.ended()})"

@@ -43,6 +43,15 @@ def pid_of(supervisor: Supervisor, name: str) -> int:
     return next(child.pid for child in supervisor.children if child.part.name == name)
 
 
+def is_running(pid: int) -> bool:
+    """Tell whether a process runs; one that waits to be reaped does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
 @pytest.fixture
 def said() -> list[str]:
     return []
@@ -154,6 +163,20 @@ class TestRestart:
 
         assert len([line for line in said if line.endswith("starting it again")]) == module.TRIES
 
+    async def test_revives_a_part_whose_own_child_outlived_it(self, tmp_path: Path, said: list[str]) -> None:
+        # The child holds the output, so that it does not end with the part.
+        script = "import os, time; child = os.fork(); child and print(child, flush=True); time.sleep(60)"
+        log = tmp_path / "parent.log"
+        async with supervised(tmp_path, said) as supervisor:
+            await supervisor.start(Part(name="parent", argv=python(script), ready=lambda: log.stat().st_size > 0))
+            left = int(log.read_text())
+
+            os.kill(pid_of(supervisor, "parent"), signal.SIGKILL)
+            await until(lambda: len(said) == 2)
+            await until(lambda: not is_running(left))
+
+        assert said[0] == "parent ended (signal 9); starting it again"
+
     async def test_prepares_the_part_anew(self, tmp_path: Path, said: list[str]) -> None:
         prepared: list[float] = []
         async with supervised(tmp_path, said) as supervisor:
@@ -193,6 +216,17 @@ class TestStop:
             await supervisor.start(part)
 
         assert said == ["stubborn did not end within 0 seconds; killed"]
+
+    async def test_starts_nothing_again_that_it_killed(self, tmp_path: Path, said: list[str]) -> None:
+        async with supervised(tmp_path, said) as supervisor:
+            await supervisor.start(Part(name="worker", argv=python(SLEEP)))
+
+            supervisor.kill()
+            await asyncio.wait_for(asyncio.gather(*supervisor._keepers), 20)
+            alive = [child.alive for child in supervisor.children]
+
+        assert alive == [False]
+        assert said == []
 
     async def test_ends_a_wave_that_is_still_starting(self, tmp_path: Path, said: list[str]) -> None:
         async with supervised(tmp_path, said) as supervisor:
