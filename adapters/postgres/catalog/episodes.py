@@ -58,7 +58,9 @@ RELEASE = Statement(
     .where(releases.c.release_id == bindparam("release_id", type_=Id), _release_present)
     .with_for_update(read=True)
 )
-ADD = Statement(insert(episodes).values(_values).on_conflict_do_nothing(index_elements=["episode_id"]).returning(_columns[0]))
+# As of releases: nothing that may be in the way is named.
+ADD = Statement(insert(episodes).values(_values).on_conflict_do_nothing().returning(_columns[0]))
+IS_THERE = Statement(select(_columns[0]).where(_one))
 SAVE = Statement(
     update(episodes)
     .where(_one)
@@ -84,10 +86,11 @@ class KeptEpisodes:
         """Raises EpisodeReleaseUnknown and EpisodePositionTaken."""
         if await RELEASE.fetchrow(connection, release_id=item.release_id) is None:
             raise EpisodeReleaseUnknown(release=item.release_id, field="episode.release_id")
-        try:
-            return await ADD.fetchrow(connection, **row_of_episode(item)) is not None
-        except asyncpg.UniqueViolationError as fault:
-            raise EpisodePositionTaken(position=item.position, field="episode.position") from fault
+        if await ADD.fetchrow(connection, **row_of_episode(item)) is not None:
+            return True
+        if await IS_THERE.fetchval(connection, episode_id=item.episode_id):
+            return False
+        raise EpisodePositionTaken(position=item.position, field="episode.position")
 
     async def save(self, connection: Connection, item: Episode) -> None:
         """Raises EpisodePositionTaken."""

@@ -129,9 +129,9 @@ _values = {name: bindparam(name, type_=franchises.c[name].type) for name in _FIE
 FRANCHISE = Statement(_whole.where(_here))
 # Without the key, so that another franchise may become part of this one meanwhile: each waiting for the other would end both.
 LOCK = Statement(select(franchises.c.franchise_id).where(_here, franchises.c.delete_time.is_(None)).with_for_update(key_share=True))
-ADD = Statement(
-    insert(franchises).values(_values).on_conflict_do_nothing(index_elements=["franchise_id"]).returning(franchises.c.franchise_id)
-)
+# As of releases: nothing that may be in the way is named.
+ADD = Statement(insert(franchises).values(_values).on_conflict_do_nothing().returning(franchises.c.franchise_id))
+IS_THERE = Statement(select(franchises.c.franchise_id).where(_here))
 SAVE = Statement(update(franchises).where(_here).values({n: v for n, v in _values.items() if n != "franchise_id"}))
 DELETE = Statement(
     update(franchises)
@@ -195,11 +195,10 @@ class Franchises:
     async def add(self, connection: Connection, item: Franchise) -> bool:
         """Raises NameTaken, MemberUnknown, MemberTaken, ParentUnknown, FranchiseCyclic, FranchiseTooDeep."""
         await self._check_parents(connection, item)
-        try:
-            if await ADD.fetchrow(connection, **_franchise_row(item)) is None:
+        if await ADD.fetchrow(connection, **_franchise_row(item)) is None:
+            if await IS_THERE.fetchval(connection, franchise_id=item.franchise_id):
                 return False
-        except asyncpg.UniqueViolationError as fault:
-            raise NameTaken(kind="franchise", name=item.name, field="franchise.name") from fault
+            raise NameTaken(kind="franchise", name=item.name, field="franchise.name")
         await self._take_in(connection, item)
         return True
 

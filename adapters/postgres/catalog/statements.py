@@ -94,12 +94,14 @@ LOCK = Statement(
     .where(releases.c.release_id == bindparam("release_id", type_=Id), releases.c.delete_time.is_(None))
     .with_for_update()
 )
+# Without naming what may be in the way: where several send the same at once, PostgreSQL fails some of them for any other that is.
 ADD = Statement(
     insert(releases)
     .values({c.name: bindparam(c.name, type_=c.type) for c in _written})
-    .on_conflict_do_nothing(index_elements=[releases.c.release_id])
+    .on_conflict_do_nothing()
     .returning(releases.c.release_id)
 )
+IS_THERE = Statement(select(releases.c.release_id).where(releases.c.release_id == bindparam("release_id", type_=Id)))
 SAVE = Statement(
     update(releases)
     .where(releases.c.release_id == bindparam("release_id", type_=Id))

@@ -100,12 +100,10 @@ class PostgresCatalog:
         return [Listed(_release(row), _microseconds(row[key]) if key in TIMED else row[key]) for row in rows]
 
     async def add_release(self, release: Release) -> bool:
-        try:
-            added = await sql.ADD.fetchrow(self._connection, **release_row(release))
-        except asyncpg.UniqueViolationError as fault:
-            raise AliasTaken(alias=release.alias, field="release.alias") from fault
-        if added is None:
-            return False
+        if await sql.ADD.fetchrow(self._connection, **release_row(release)) is None:
+            if await sql.IS_THERE.fetchval(self._connection, release_id=release.release_id):
+                return False
+            raise AliasTaken(alias=release.alias, field="release.alias")
         await self._carry(release)
         await self._note_change(release.release_id, release.create_time)
         return True
