@@ -222,6 +222,9 @@ class ImportStore(Protocol):
     async def write(self, source: str, writing: Writing) -> None:
         """Keep everything, and note in the change feed which releases are new or changed."""
 
+    async def look_over(self) -> None:
+        """Have the store take note of how much there is now, so that it reads what was brought in as fast as what was there."""
+
     async def record(self, event: Event) -> None:
         """Record an event; it is delivered if and only if this unit of work is kept."""
 

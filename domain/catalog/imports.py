@@ -14,6 +14,8 @@ from domain.catalog.importing import (
     Kept,
     Offer,
     Outcome,
+    ParserJobCompleted,
+    ParserJobStarted,
     Row,
     Told,
     Unusable,
@@ -21,9 +23,11 @@ from domain.catalog.importing import (
 )
 from domain.catalog.merging import Groups, alias_candidates, made, merged, slug
 from domain.catalog.model import UUID_SHAPE, ExternalId, Release
-from domain.kernel import Begin, Event
+from domain.kernel import Begin
 
 LONGEST_GROUP_ID = 48
+# So many releases may change which way of reading is the fastest.
+MANY = 1_000
 
 
 class Imports:
@@ -32,8 +36,14 @@ class Imports:
     def __init__(self, *, begin: Begin[ImportStore]) -> None:
         self._begin = begin
 
-    async def record(self, event: Event) -> None:
+    async def begun(self, event: ParserJobStarted) -> None:
         async with self._begin() as store:
+            await store.record(event)
+
+    async def completed(self, event: ParserJobCompleted) -> None:
+        async with self._begin() as store:
+            if event.added + event.changed >= MANY:
+                await store.look_over()
             await store.record(event)
 
     async def bring_in(self, source: str, rows: Sequence[Row], *, adds: bool, publish: bool, at: datetime) -> Outcome:

@@ -77,7 +77,7 @@ class ImportJob:
             event = ParserJobStarted(
                 time=self._clock(), source=str(operation.parameters["source"]), operation_id=operation.operation_id
             )
-            await self._imports.record(event)
+            await self._imports.begun(event)
             return Report(done=0, checkpoint={"begun": True}, counts=dict.fromkeys(COUNTED, 0))
 
         return step
@@ -127,7 +127,7 @@ class ImportJob:
                 unchanged=counts.get("unchanged", 0),
                 skipped=counts.get("skipped", 0),
             )
-            await self._imports.record(event)
+            await self._imports.completed(event)
             return progress.whole()
 
         return step

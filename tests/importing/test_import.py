@@ -88,6 +88,13 @@ class TestBangumi:
         names = [name for (name,) in await rows(database, "SELECT name FROM platform.events ORDER BY number")]
         assert names == ["OperationStarted", "ParserJobStarted", "CatalogImported", "ParserJobCompleted", "OperationEnded"]
 
+    async def test_lets_the_planner_know_of_many(self, imported: Imported, database: Database, tmp_path: Path) -> None:
+        await imported("bangumi", a_file(tmp_path, *map(an_item, range(1, 1001))))
+        known = (
+            "SELECT relname, reltuples FROM pg_class WHERE relnamespace = 'catalog'::regnamespace AND relname = any($1) ORDER BY 1"
+        )
+        assert await rows(database, known, ["releases", "external_ids"]) == [("external_ids", 2000), ("releases", 1000)]
+
     async def test_changes_what_the_source_tells_anew(self, imported: Imported, database: Database, tmp_path: Path) -> None:
         await imported("bangumi", a_file(tmp_path, an_item()))
         changed = an_item(begin="2011-01-09T15:30:00.000Z", titleTranslate={"en": ["The Wind's Song"]})

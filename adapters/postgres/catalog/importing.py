@@ -86,6 +86,10 @@ class PostgresImports:
         if writing.kept:
             await KEEP.execute(self._connection, source=source, **_kept(writing.kept))
 
+    async def look_over(self) -> None:
+        # Otherwise the planner takes tables that were empty for empty, until autovacuum comes round.
+        await LOOK_OVER.execute(self._connection)
+
     async def record(self, event: Event) -> None:
         await outbox.record(self._connection, event)
 
@@ -207,6 +211,10 @@ KEEP = Statement(
     ON CONFLICT (source, key) DO UPDATE
         SET release_id = excluded.release_id, digest = excluded.digest, facts = excluded.facts
     """)
+)
+
+LOOK_OVER = Statement(
+    text("ANALYZE catalog.releases, catalog.release_genres, catalog.release_tags, catalog.external_ids, catalog.episodes")
 )
 
 
