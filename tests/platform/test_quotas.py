@@ -285,5 +285,5 @@ class TestTakeStrict:
         back = await two[0].take_strict(HOURLY, "ann")
 
         assert [not one.retry_after for one in alone] == [True] * 6 + [False] * 4
-        assert took < 0.2
+        assert took < 1.0
         assert back.retry_after > 0

@@ -16,7 +16,7 @@ from tests.platform.conftest import OwnValkey
 
 Eventually = Callable[..., Coroutine[Any, Any, None]]
 # A timer and two processes on a busy machine.
-LATE = 0.1
+LATE = 0.5
 
 
 class TestRun:

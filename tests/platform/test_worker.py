@@ -46,7 +46,7 @@ class TestWorker:
         began = time.monotonic()
         await until(lambda: yard.numbers("effects"), seconds=20)
 
-        assert time.monotonic() - began < 5.0 + 5.0 + 1.0
+        assert time.monotonic() - began < 5.0 + 5.0 + 5.0
         assert [1] == await yard.numbers("effects")
 
     async def test_e9_does_a_timed_job_once_a_tick_with_a_colleague(self, yard: Yard) -> None:
