@@ -135,16 +135,6 @@ class GuestPasses:
 
     async def create(self, maturity: int | None, *, viewer: Viewer, at: datetime) -> tuple[GuestPass, str]:
         """Return a new pass and its code as it is shown. Raises AccountNotFound, GuestsNotLet, GuestPassesFull."""
-        code = typed_codes.fresh(CODE_LENGTH)
-        guest_pass = GuestPass(
-            guest_pass_id=new_id(at=at),
-            account_id=viewer.account_id,
-            code_mark=self._marked(code),
-            host_session_id=viewer.session_id or None,
-            maturity=min(viewer.maturity if maturity is None else maturity, viewer.maturity),
-            create_time=at,
-            expire_time=at + LIFETIME,
-        )
         async with self._begin() as store:
             # Whoever counts an account's passes does it alone.
             if await store.account_to_change(viewer.account_id) is None:
@@ -153,8 +143,19 @@ class GuestPasses:
                 raise GuestsNotLet
             if len(await store.guest_passes(viewer.account_id, at=at)) >= MOST_PASSES:
                 raise GuestPassesFull(most=MOST_PASSES)
-            await store.add_guest_pass(guest_pass)
-        return guest_pass, typed_codes.shown(code)
+            while True:
+                code = typed_codes.fresh(CODE_LENGTH)
+                guest_pass = GuestPass(
+                    guest_pass_id=new_id(at=at),
+                    account_id=viewer.account_id,
+                    code_mark=self._marked(code),
+                    host_session_id=viewer.session_id or None,
+                    maturity=min(viewer.maturity if maturity is None else maturity, viewer.maturity),
+                    create_time=at,
+                    expire_time=at + LIFETIME,
+                )
+                if await store.add_guest_pass(guest_pass):
+                    return guest_pass, typed_codes.shown(code)
 
     def link(self, code: str) -> str:
         """Return the address at which a guest finds the way in with a code."""

@@ -149,6 +149,15 @@ class TestCreate:
         assert made.guest_pass.guest_pass_id in row
         assert not [kept for kept in (made.code, bare_code, bare_code.encode().hex()) if kept in row]
 
+    async def test_gives_no_code_out_twice(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        codes = iter(["B" * 12, "B" * 12, "C" * 12])
+        monkeypatch.setattr("domain.accounts.typed_codes.fresh", lambda _length: next(codes))
+
+        made = [(await host.invite()).code for _ in range(2)]
+
+        assert ["BBBB-BBBB-BBBB", "CCCC-CCCC-CCCC"] == made
+        assert 2 == len(await host.passes())
+
     async def test_makes_three_at_a_time_also_when_asked_at_once(self, host: Host) -> None:
         got = await asyncio.gather(*(host.invite() for _ in range(6)), return_exceptions=True)
         made = [one for one in got if isinstance(one, pb.CreateGuestPassResponse)]
