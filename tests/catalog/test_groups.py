@@ -74,6 +74,13 @@ class TestGenre:
         with pytest.raises(NameTaken):
             await editing.create(GENRE, a_genre("drama-two", "DRAMA"), author=AUTHOR)
 
+    async def test_has_its_name_alone_also_when_several_come_at_once(self, editing: Editing) -> None:
+        genres = [a_genre(f"isekai-{number}", "Isekai") for number in range(6)]
+
+        outcomes = await asyncio.gather(*(editing.create(GENRE, one, author=AUTHOR) for one in genres), return_exceptions=True)
+
+        assert 5 == sum(isinstance(one, NameTaken) for one in outcomes)
+
     async def test_is_not_deleted_while_releases_carry_it(self, editing: Editing, admin: Desk) -> None:
         release, _ = await admin.create_release(a_release(genres=(Genre("drama"),)))
 

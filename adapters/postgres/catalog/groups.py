@@ -93,6 +93,7 @@ class Named:
         await self._undelete.execute(connection, item_id=item_id, at=at)
 
     async def _check(self, connection: Connection, item: Any) -> None:
+        await NAMING_ALONE.execute(connection)
         if await self._namesake.fetchrow(connection, item_id=self._id(item), name=item.name):
             raise NameTaken(kind=self._kind, name=item.name, field=f"{self._kind}.name")
 
@@ -161,6 +162,8 @@ PARTS = Statement(
     .select_from(franchises)
     .where(franchises.c.parent_franchise_id == bindparam("franchise_id", type_=Id), franchises.c.delete_time.is_(None))
 )
+# Whoever gives a name to a genre or a tag sees the names that others give meanwhile.
+NAMING_ALONE = Statement(select(func.pg_advisory_xact_lock(literal_column("7306"))))
 # Whoever makes a franchise part of another waits here, so that no circle is closed from two sides.
 ALONE = Statement(select(func.pg_advisory_xact_lock(literal_column("7303"))))
 _by_name = _whole.order_by(franchises.c.name, franchises.c.franchise_id).limit(bindparam("limit", type_=Integer))
