@@ -9,6 +9,7 @@ import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from server.telemetry.logs import Sink
@@ -40,10 +41,10 @@ class CallLog:
         self._metrics = metrics
         self._sink = sink
         self._process = _quoted(process)
-        self._block: list[bytes] = []
         self._counts: dict[str, dict[str, list[float]]] = {}
         self._backlog: deque[Entry] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self.dropped = 0
         self._dropped_told = 0
         metrics.count("ani_access_log_dropped", "Lines of the access log that were dropped.", lambda: self.dropped)
@@ -70,26 +71,27 @@ class CallLog:
 
     async def close(self) -> None:
         """Write what is left, and end."""
-        if self._task is not None and self._sink is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            while lines := self._slice():
-                self._block.append(lines)
-            self._sink.write(b"".join(self._block))
+        if self._task is not None:
+            self._closing.set()
+            await self._task
 
     async def _write(self, sink: Sink) -> None:
-        while True:
-            await asyncio.sleep(WRITE_SECONDS)
+        last = False
+        while not last:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WRITE_SECONDS):
+                    await self._closing.wait()
+            last = self._closing.is_set()
+            block = []
             while lines := self._slice():
-                self._block.append(lines)
+                block.append(lines)
                 await asyncio.sleep(0)
             if self.dropped > self._dropped_told:
                 log.warning("%d lines of the access log were dropped", self.dropped - self._dropped_told)
                 self._dropped_told = self.dropped
-            if self._block:
-                block, self._block = b"".join(self._block), []
+            if block:
                 # In a thread: a disk or a terminal may take its time, the loop may not.
-                await asyncio.to_thread(sink.write, block)
+                await asyncio.to_thread(sink.write, b"".join(block))
 
     def _slice(self) -> bytes:
         backlog = self._backlog

@@ -78,6 +78,30 @@ class TestCallLog:
         assert sample("ani_rpc_seconds_bucket", **labels, le="0.5") == 4
         assert sample("ani_rpc_seconds_bucket", **labels, le="10.0") == 4
 
+    async def test_ends_with_every_line_written_and_in_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "ani.log"
+        sink = Sink(path)
+        begun, released = threading.Event(), threading.Event()
+        write = sink.write
+
+        def slowly(lines: bytes) -> None:
+            if not begun.is_set():
+                begun.set()
+                released.wait(5)
+            write(lines)
+
+        monkeypatch.setattr(sink, "write", slowly)
+        log = CallLog(Metrics(), sink)
+        log.start()
+        log.observe(Method(), "OK", 0.001, "req-1", "ann")
+        await asyncio.to_thread(begun.wait, 10)
+        log.observe(Method(), "OK", 0.001, "req-2", "ann")
+        closing = asyncio.create_task(log.close())
+        asyncio.get_running_loop().call_later(0.1, released.set)
+        await closing
+
+        assert [json.loads(line)["request_id"] for line in path.read_bytes().splitlines()] == ["req-1", "req-2"]
+
     async def test_drops_lines_and_counts_them_while_nobody_takes_them(
         self, tmp_path: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
     ) -> None:
