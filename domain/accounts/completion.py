@@ -7,6 +7,7 @@ import binascii
 import json
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -153,11 +154,15 @@ class Completion:
             raise AddressNotVouchedFor
         if await store.account_by_email(email_key(found.email)) is not None:
             raise AccountNotLinked
-        name = await self._free_name(store, found.name or found.email.partition("@")[0])
-        account = Account(
-            account_id=new_id(at=at), email=found.email, name=name, email_verify_time=at, create_time=at, update_time=at
-        )
-        await self._open_account(store, account, at=at)
+        while True:
+            name = await self._free_name(store, found.name or found.email.partition("@")[0])
+            account = Account(
+                account_id=new_id(at=at), email=found.email, name=name, email_verify_time=at, create_time=at, update_time=at
+            )
+            # Somebody else may have taken the name since it was looked for; it was not chosen, so another one is as good.
+            with suppress(AccountNameTaken):
+                await self._open_account(store, account, at=at)
+                break
         await introducer.link(store, account.account_id, found.link, at=at)
         return account.account_id
 

@@ -145,6 +145,8 @@ class DeviceLoginStore(SessionStore, OwnerStore, Protocol):
 
     async def account(self, account_id: str) -> Account | None: ...
 
+    async def account_to_change(self, account_id: str) -> Account | None: ...
+
     async def add_device_login(self, login: DeviceLogin) -> bool:
         """Keep a new one; False when its user code is another's."""
 
@@ -239,7 +241,8 @@ class DeviceLogins:
             return _alive(await store.device_login(handle.sign_in_id), handle, at=at)
 
     async def _redeem(self, store: DeviceLoginStore, login: DeviceLogin, *, at: datetime) -> Tokens:
-        account = await store.account(login.account_id) if login.account_id else None
+        # Held, so that whoever is thrown out meanwhile is out before anybody is let in on their word.
+        account = await store.account_to_change(login.account_id) if login.account_id else None
         if account is None or (login.profile_id and await store.profile(account.account_id, login.profile_id) is None):
             raise ExpiredToken
         account.demand_unbanned(at=at)

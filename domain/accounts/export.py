@@ -157,10 +157,10 @@ class Exports:
         """Raises ProofTooOld, ExportUnderWay, ExportIdReused and AccountNotFound."""
         asked = Export(export_id=export_id, account_id=viewer.account_id, create_time=at)
         async with self._begin() as store:
-            await demand_fresh_proof(store, viewer, at=at)
             # Locked, so that of two calls at once one sees the other's export.
             if await store.account_to_change(viewer.account_id) is None:
                 raise AccountNotFound
+            await demand_fresh_proof(store, viewer, at=at)
             for known in await store.exports(viewer.account_id):
                 if known.export_id == export_id:
                     return known

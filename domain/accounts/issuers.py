@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.accounts.letters import Letters
-from domain.accounts.second_factors import OwnerStore, changed_by_owner, locked, tell
+from domain.accounts.second_factors import OwnerStore, changed_by_owner, concluded_by_owner, tell
 from domain.accounts.setups import Setups
 from domain.kernel import AlreadyExists, Begin, FailedPrecondition, InvalidArgument, NotFound, Unavailable, Viewer
 
@@ -153,7 +153,7 @@ class IssuerLinks:
             account_id=viewer.account_id, issuer=person.issuer, subject=person.subject, email=person.email, create_time=at
         )
         async with self._begin() as store:
-            account = await locked(store, viewer.account_id)
+            account = await concluded_by_owner(store, viewer)
             if any(known.issuer == link.issuer for known in await store.issuer_links(account.account_id)):
                 raise IssuerAlreadyLinked(issuer=link.issuer)
             if not await store.add_issuer_link(link):

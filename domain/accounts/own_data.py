@@ -61,6 +61,8 @@ class Deletions:
             await demand_fresh_proof(store, viewer, at=at)
             await store.hold_administrators()
             account = _found(await store.account_to_change(viewer.account_id))
+            # Once more: whoever waited for the account may have been signed out by what they waited for.
+            await demand_fresh_proof(store, viewer, at=at)
             if account.delete_time is not None:
                 return account.delete_time + GRACE
             if account.role is Role.ADMIN and not set(await store.administrators(at=at)) - {account.account_id}:

@@ -15,8 +15,8 @@ from domain.accounts.second_factors import (
     Passkey,
     SecondFactorStore,
     changed_by_owner,
+    concluded_by_owner,
     forget_useless_codes,
-    locked,
     tell,
 )
 from domain.accounts.setups import Setups
@@ -124,7 +124,7 @@ class Passkeys:
         if made is None:
             raise CredentialWrong(field="credential")
         async with self._begin() as store:
-            account = await locked(store, viewer.account_id)
+            account = await concluded_by_owner(store, viewer)
             known = (await store.second_factors(account.account_id)).passkeys
             for passkey in known:
                 if passkey.credential_id == made.credential_id:

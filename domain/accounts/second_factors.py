@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from domain.accounts.letters import Letters
 from domain.accounts.model import Account, AccountNotFound, Session
-from domain.accounts.sessions import demand_fresh_proof
-from domain.accounts.setups import Sealing, Setups
+from domain.accounts.sessions import demand_fresh_proof, was_thrown_out
+from domain.accounts.setups import Sealing, SetupOver, Setups
 from domain.audit import note
 from domain.kernel import Begin, Event, FailedPrecondition, InvalidArgument, Viewer
 
@@ -176,7 +176,7 @@ class SettingUp:
         if step is None:
             raise TotpCodeWrong(field="code")
         async with self._begin() as store:
-            account = await locked(store, viewer.account_id)
+            account = await concluded_by_owner(store, viewer)
             before = await store.second_factors(account.account_id)
             owned = f"{account.account_id} {seed}"
             if before.totp is not None and self._seal.open(before.totp.sealed_seed) == owned:
@@ -241,8 +241,17 @@ async def locked(store: OwnerStore, account_id: str) -> Account:
 
 async def changed_by_owner(store: OwnerStore, viewer: Viewer, *, at: datetime) -> Account:
     """Return the caller's account to change what it proves itself with. Raises ProofTooOld and AccountNotFound."""
+    account = await locked(store, viewer.account_id)
     await demand_fresh_proof(store, viewer, at=at)
-    return await locked(store, viewer.account_id)
+    return account
+
+
+async def concluded_by_owner(store: OwnerStore, viewer: Viewer) -> Account:
+    """Return the account for which the caller concludes a setup. Raises SetupOver when they were thrown out since it began."""
+    account = await locked(store, viewer.account_id)
+    if await was_thrown_out(store, viewer.session_id):
+        raise SetupOver
+    return account
 
 
 async def forget_useless_codes(store: SecondFactorStore, account_id: str, *, at: datetime) -> None:

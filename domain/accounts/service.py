@@ -147,7 +147,7 @@ class Accounts:
 
     async def unlock(self, token: str, *, at: datetime) -> None:
         """Forget the wrong tries at an account. Raises UnlockTokenInvalid."""
-        await self._throttle.succeeded([self._completion.unlocked(token, at=at)])
+        await self._throttle.forget(self._completion.unlocked(token, at=at))
 
 
 def _found(account: Account | None) -> Account:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from domain.accounts.model import (
     IDLE,
@@ -65,7 +65,13 @@ class ProofTooOld(FailedPrecondition):
     text = "Prove first that it is you: this needs a proof not older than {minutes} minutes."
 
 
-class SessionStore(AuditLog, Protocol):
+class KnownSessions(Protocol):
+    """Sessions, as far as they are looked up."""
+
+    async def session(self, session_id: str) -> tuple[Session, Account] | None: ...
+
+
+class SessionStore(KnownSessions, AuditLog, Protocol):
     """Sessions within one unit of work."""
 
     async def add_session(self, session: Session) -> None: ...
@@ -75,8 +81,6 @@ class SessionStore(AuditLog, Protocol):
 
         Of the session given, the id, the next generation and hash, and where it is used from count.
         """
-
-    async def session(self, session_id: str) -> tuple[Session, Account] | None: ...
 
     async def knows_device(self, account_id: str, device_id: str) -> bool:
         """Tell whether the account was signed in on a device of this id before."""
@@ -298,7 +302,7 @@ class Sessions:
         return len(ended)
 
 
-async def was_thrown_out(store: SessionStore, session_id: str | None) -> bool:
+async def was_thrown_out(store: KnownSessions, session_id: str | None) -> bool:
     """Tell whether a session was ended from elsewhere: whoever held it lets nobody in after, by what they did before."""
     if not session_id:
         return False
@@ -306,10 +310,10 @@ async def was_thrown_out(store: SessionStore, session_id: str | None) -> bool:
     return found is None or found[0].end_reason not in {None, EndReason.SIGNED_OUT}
 
 
-async def demand_fresh_proof(store: Any, viewer: Viewer, *, at: datetime) -> None:
-    """Raises ProofTooOld unless the caller proved a few minutes ago who they are. `store` is any SessionStore."""
+async def demand_fresh_proof(store: KnownSessions, viewer: Viewer, *, at: datetime) -> None:
+    """Raises ProofTooOld unless the caller proved a few minutes ago who they are, and was not signed out since."""
     found = await store.session(viewer.session_id) if viewer.session_id else None
-    if found is None or found[0].account_id != viewer.account_id or found[0].proof_time + FRESH < at:
+    if found is None or found[0].account_id != viewer.account_id or found[0].end_time or found[0].proof_time + FRESH < at:
         raise ProofTooOld(minutes=FRESH // timedelta(minutes=1))
 
 

@@ -69,6 +69,8 @@ class TeamMembers:
                 if (open_already.inviter_id, open_already.role) == (viewer.account_id, role):
                     return open_already
             else:
+                # Teams that invite the same person at once are counted one after the other.
+                await store.hold_person(person.account_id)
                 await self._demand_room(store, team_id, person.account_id, at=at)
             invitation = Invitation(
                 team_id=team_id,

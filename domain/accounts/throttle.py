@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from domain.kernel import Begin, Exhausted
+from domain.kernel import Begin, Collision, Exhausted, Unavailable
 
 # Tries are forgotten when there was none for so long.
 FORGOTTEN = timedelta(hours=24)
@@ -14,6 +15,8 @@ LONGEST_WAIT = timedelta(minutes=15)
 # So many wrong tries cost nothing: people mistype. Many people share an address.
 FREE = {"address": 30}
 FREE_USUALLY = 5
+# What a try was right for is done and kept: that it goes on to count as a wrong one is no reason to keep the answer back.
+AFTERWARDS = (Collision, Unavailable)
 
 
 class TooManyTries(Exhausted):
@@ -68,12 +71,20 @@ class Throttle:
 
     async def take_back(self, keys: Sequence[str]) -> None:
         """Take back one try that was right, where that says nothing for the wrong ones before."""
+        with suppress(*AFTERWARDS):
+            async with self._begin() as store:
+                await store.take_back_try(sorted(keys))
+
+    async def forget(self, key: str) -> None:
         async with self._begin() as store:
-            await store.take_back_try(sorted(keys))
+            await store.forget_tries([key])
 
     async def succeeded(self, keys: Sequence[str]) -> None:
         """Forget the tries once one was right; an address only has this one taken back, since anybody has one right answer."""
         shared = [key for key in sorted(keys) if key.startswith("address:")]
-        async with self._begin() as store:
-            await store.forget_tries([key for key in sorted(keys) if key not in shared])
-            await store.take_back_try(shared)
+        # One after the other: whoever counts a try meanwhile locks them in another order.
+        with suppress(*AFTERWARDS):
+            async with self._begin() as store:
+                await store.forget_tries([key for key in sorted(keys) if key not in shared])
+            async with self._begin() as store:
+                await store.take_back_try(shared)

@@ -16,10 +16,17 @@ CHANNEL = "revocations"
 # Longer than any access token lives.
 KEPT = timedelta(hours=25)
 
+# It began before it got here: a token that was given out meanwhile is as void as those before.
 _REVOKE = Statement(
     text("""
     WITH revoked AS (
-        INSERT INTO accounts.revocations (account_id, session_id, time) VALUES (:account_id, :session_id, :time) RETURNING 1
+        INSERT INTO accounts.revocations (account_id, session_id, time)
+        SELECT CAST(:account_id AS text), CAST(:session_id AS text), greatest(CAST(:time AS timestamptz), (
+            SELECT max(rotate_time) FROM accounts.sessions
+            WHERE sessions.account_id = CAST(CAST(:account_id AS text) AS uuid)
+            AND CAST(:session_id AS text) IN ('', CAST(sessions.session_id AS text))
+        ))
+        RETURNING 1
     )
     SELECT pg_notify('revocations', '') FROM revoked
     """)
