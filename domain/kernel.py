@@ -137,6 +137,10 @@ class Conflict(Refusal):
     """Raised when another change came between; reading again and repeating helps."""
 
 
+class Collision(Conflict):
+    """Raised when the store gave a unit of work up for the sake of another one; the very same again helps."""
+
+
 class PermissionDenied(Refusal):
     """Raised when the viewer is known and may not do this."""
 

@@ -17,7 +17,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from adapters.postgres.sharing import Shared
-from domain.kernel import Begin, Conflict, Unavailable
+from domain.kernel import Begin, Collision, Conflict, Unavailable
 
 log = logging.getLogger("ani.postgres")
 
@@ -41,7 +41,7 @@ class DatabaseUnavailable(Unavailable):
     text = "The database does not answer for now."
 
 
-class ConcurrentChange(Conflict):
+class ConcurrentChange(Collision):
     """Raised when PostgreSQL gave a transaction up for the sake of another one, or of a migration."""
 
     text = "Another change came between: repeat the request."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -33,7 +34,7 @@ from domain.editing.model import (
 from domain.editing.ports import EditingStore
 from domain.editing.service import Editing
 from domain.items import Kind
-from domain.kernel import Begin, Page, Refusal, Role, Unavailable, Viewer
+from domain.kernel import Begin, Collision, Page, Refusal, Role, Unavailable, Viewer
 from domain.paging import page_place, page_token
 from domain.permissions import Permission, demand, holds
 
@@ -183,10 +184,17 @@ class ChangeSets:
             return after, []
 
     async def publish_due(self, *, at: datetime) -> list[tuple[str, Refusal | None]]:
-        """Publish what is scheduled for now or earlier; a set whose edits are refused becomes a draft that says why."""
+        """Publish what is scheduled for now or earlier; a set whose edits are refused becomes a draft that says why.
+
+        One whose items somebody holds is left for the next time, and is none of those that are returned.
+        """
         async with self._read() as store:
             due = await store.due_change_sets(at)
-        return [(change_set_id, await self._publish_scheduled(change_set_id, at=at)) for change_set_id in due]
+        settled: list[tuple[str, Refusal | None]] = []
+        for change_set_id in due:
+            with suppress(Collision):
+                settled.append((change_set_id, await self._publish_scheduled(change_set_id, at=at)))
+        return settled
 
     async def roll_back_change_set(self, change_set_id: str, *, viewer: Viewer, at: datetime) -> tuple[ChangeSet, list[Outcome]]:
         """Take all edits back or none. Raises ChangeSetNotReady and EditedSince."""
@@ -286,7 +294,7 @@ class ChangeSets:
                 # Another scheduler may have been here, or its editor may have thought better of it.
                 if before is not None and before.state is State.SCHEDULED and before.publish_time and before.publish_time <= at:
                     await self._publish(store, before, at=at)
-        except Unavailable:
+        except (Unavailable, Collision):
             raise  # it is still due, and its time will come
         except Refusal as refusal:
             return await self._back_to_draft(change_set_id, refusal, at=at)
@@ -295,7 +303,7 @@ class ChangeSets:
     async def _back_to_draft(self, change_set_id: str, refusal: Refusal, *, at: datetime) -> Refusal:
         async with self._begin() as store:
             before = await store.change_set_to_change(change_set_id)
-            if before is not None and before.state is State.SCHEDULED:
+            if before is not None and before.state is State.SCHEDULED and before.publish_time and before.publish_time <= at:
                 await store.save_change_set(
                     replace(before, state=State.DRAFT, reason=str(refusal), version=before.version + 1, update_time=at)
                 )

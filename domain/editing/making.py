@@ -63,7 +63,8 @@ async def update(
 
 async def delete(store: EditingStore, kind: Kind[T], item_id: str, *, version: int, author: Author, at: datetime) -> list[str]:
     """Return the effects: none when it was deleted before. Raises ItemChangedMeanwhile and the kind's refusals."""
-    if await store.item(kind.name, item_id) is None:
+    # Locked before it is looked for: whoever deletes it meanwhile has deleted it for this one too.
+    if await store.item_to_change(kind.name, item_id) is None:
         last = await store.revision(kind.name, item_id)
         if last is not None and last.action is Action.DELETE:
             return []

@@ -89,6 +89,10 @@ class Operations:
         async with self._begin() as store:
             cancelled = await store.cancel(operation_id, at=at)
         if cancelled is None:
+            # Another cancelled it meanwhile, or the same call that was sent twice.
+            found = await self.get_operation(operation_id, viewer=viewer)
+            if found.state is State.CANCELLED:
+                return found
             raise OperationOver(operation_id=operation_id)
         return cancelled
 

@@ -137,6 +137,16 @@ class TestListProblems:
 
 
 class TestCancelOperation:
+    async def test_is_cancelled_for_all_who_ask_at_once(self, operations: Operations) -> None:
+        for number in range(10):
+            started = await operations.start(an_operation(operation_id=f"0191d7a0-0000-7000-8000-{number:012d}"))
+
+            cancelled = await asyncio.gather(
+                *(operations.cancel_operation(started.operation_id, viewer=an_editor(), at=NOON) for _ in range(4))
+            )
+
+            assert {State.CANCELLED} == {one.state for one in cancelled}
+
     async def test_cancels_what_is_queued_at_once(self, operations: Operations) -> None:
         started = await operations.start(an_operation())
         cancelled = await operations.cancel_operation(started.operation_id, viewer=an_editor(), at=NOON)

@@ -32,6 +32,8 @@ class PostgresEpisodeImports:
     async def known(self, release_ids: Sequence[str]) -> dict[str, list[KnownEpisode]]:
         there = await THERE.fetch(self._connection, release_ids=list(release_ids))
         found: dict[str, list[KnownEpisode]] = {row["release_id"]: [] for row in there}
+        # The locks are taken first: what is read in the same statement may be from before the wait for them.
+        await LOCK.fetch(self._connection, release_ids=list(found))
         for row in await KNOWN.fetch(self._connection, release_ids=list(found)) if found else ():
             known = KnownEpisode(episode_of_row(row), deleted=row["deleted"], edited=row["edited"])
             found[known.episode.release_id].append(known)
@@ -72,6 +74,11 @@ THERE = Statement(
     .where(releases.c.release_id == any_(_IDS), releases.c.delete_time.is_(None))
     .order_by(releases.c.release_id)
     .with_for_update(read=True)
+)
+LOCK = Statement(
+    text("""
+    SELECT episode_id FROM catalog.episodes WHERE release_id = ANY (CAST(:release_ids AS uuid[])) ORDER BY episode_id FOR UPDATE
+    """)
 )
 KNOWN = Statement(
     text(f"""

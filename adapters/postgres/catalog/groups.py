@@ -42,7 +42,9 @@ class Named:
         self._kind = kind
         self._of = of
         self._find = Statement(present)
-        self._lock = Statement(present.with_for_update())
+        # Without the key, so that releases may be given it meanwhile; only whoever deletes it keeps them from that.
+        self._lock = Statement(present.with_for_update(key_share=True))
+        self._lock_whole = Statement(select(key).where(here).with_for_update())
         self._add = Statement(
             insert(table).values({key.name: bindparam("item_id", type_=Text), **values}).on_conflict_do_nothing().returning(key)
         )
@@ -73,6 +75,8 @@ class Named:
 
     async def add(self, connection: Connection, item: Any) -> bool:
         """Raises NameTaken."""
+        # Before the row: an import that makes the same one would wait for it with the lock in hand.
+        await NAMING_ALONE.execute(connection)
         if await self._add.fetchrow(connection, **self._row(item)) is None:
             return False
         await self._check(connection, item)
@@ -85,6 +89,7 @@ class Named:
 
     async def delete(self, connection: Connection, item_id: str, *, at: datetime) -> None:
         """Raises StillCarried."""
+        await self._lock_whole.execute(connection, item_id=item_id)
         if count := await self._carriers.fetchval(connection, item_id=item_id):
             raise StillCarried(id=item_id, count=count)
         await self._delete.execute(connection, item_id=item_id, at=at)

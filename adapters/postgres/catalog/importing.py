@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import asyncpg
 from sqlalchemy import ARRAY, Text, any_, bindparam, func, literal_column, select, text
 
 from adapters.postgres import ConcurrentChange, Connection, outbox
+from adapters.postgres.catalog.groups import NAMING_ALONE
 from adapters.postgres.catalog.import_tables import import_facts
 from adapters.postgres.catalog.statements import CHANNEL
 from adapters.postgres.catalog.store import PostgresCatalog, release_row
@@ -56,16 +58,21 @@ class PostgresImports:
         return {release.release_id: release for release in found}
 
     async def genre_ids(self, names: Mapping[str, str], *, at: datetime) -> dict[str, str]:
-        return await self._group_ids(GENRE_IDS, names, at)
+        return await self._group_ids(GENRES, names, at)
 
     async def tag_ids(self, names: Mapping[str, str], *, at: datetime) -> dict[str, str]:
-        return await self._group_ids(TAG_IDS, names, at)
+        return await self._group_ids(TAGS, names, at)
 
-    async def _group_ids(self, statement: Statement, names: Mapping[str, str], at: datetime) -> dict[str, str]:
+    async def _group_ids(self, groups: _Groups, names: Mapping[str, str], at: datetime) -> dict[str, str]:
         if not names:
             return {}
-        rows = await statement.fetch(self._connection, names=list(names), ids=list(names.values()), at=at)
-        return {row["name"]: row["id"] for row in rows}
+        wanted = {"names": list(names), "ids": list(names.values())}
+        rows = await groups.found.fetch(self._connection, **wanted)
+        if len(rows) < len(names):
+            # Only now: an import goes on for long, and editors would wait for it to give a name to anything.
+            await NAMING_ALONE.execute(self._connection)
+            rows = await groups.made.fetch(self._connection, **wanted, at=at)
+        return {row["name"]: row["id"] for row in rows if row["delete_time"] is None}
 
     async def write(self, source: str, writing: Writing) -> None:
         """Raises ConcurrentChange when somebody took an alias or an id elsewhere since they were looked up."""
@@ -218,32 +225,40 @@ LOOK_OVER = Statement(
 )
 
 
-def _groups(table: str, key: str) -> Statement:
-    """Find genres or tags by name, whatever its case, or by id, and make those that are missing; deleted ones are neither."""
-    return Statement(
-        text(f"""
-        WITH wanted AS (
-            SELECT * FROM unnest(CAST(:names AS text[]), CAST(:ids AS text[])) AS wanted (name, id)
-        ), there AS (
-            SELECT wanted.name, found.{key} AS id, found.delete_time
-            FROM wanted JOIN LATERAL (
-                SELECT {key}, delete_time FROM catalog.{table}
-                WHERE {key} = wanted.id OR lower({table}.name) = lower(wanted.name)
-                ORDER BY delete_time IS NOT NULL, {key} = wanted.id DESC LIMIT 1
-            ) AS found ON true
-        ), made AS (
+@dataclass(frozen=True)
+class _Groups:
+    """Genres or tags by name, whatever its case, or by id: those there are, or with missing ones made; deleted ones are told."""
+
+    found: Statement
+    made: Statement
+
+    @classmethod
+    def of(cls, table: str, key: str) -> _Groups:
+        # Whoever deletes one meanwhile is waited for, and waits until the import is over.
+        there = f"""
+        SELECT wanted.name, found.{key} AS id, found.delete_time
+        FROM unnest(CAST(:names AS text[]), CAST(:ids AS text[])) AS wanted (name, id) JOIN LATERAL (
+            SELECT {key}, delete_time FROM catalog.{table}
+            WHERE {key} = wanted.id OR lower({table}.name) = lower(wanted.name)
+            ORDER BY delete_time IS NOT NULL, {key} = wanted.id DESC LIMIT 1 FOR KEY SHARE
+        ) AS found ON true
+        """  # noqa: S608
+        made = f"""
+        WITH there AS ({there}), made AS (
             INSERT INTO catalog.{table} ({key}, name, create_time, update_time)
             SELECT DISTINCT ON (id) id, left(name, 64), CAST(:at AS timestamptz), CAST(:at AS timestamptz)
-            FROM wanted WHERE NOT EXISTS (SELECT FROM there WHERE there.name = wanted.name)
+            FROM unnest(CAST(:names AS text[]), CAST(:ids AS text[])) AS wanted (name, id)
+            WHERE NOT EXISTS (SELECT FROM there WHERE there.name = wanted.name)
             ORDER BY id, name
             ON CONFLICT ({key}) DO NOTHING RETURNING {key}
         )
-        SELECT name, id FROM there WHERE delete_time IS NULL
+        SELECT name, id, delete_time FROM there
         UNION ALL
-        SELECT wanted.name, wanted.id FROM wanted JOIN made ON made.{key} = wanted.id
-        """)  # noqa: S608
-    )
+        SELECT wanted.name, wanted.id, NULL
+        FROM unnest(CAST(:names AS text[]), CAST(:ids AS text[])) AS wanted (name, id) JOIN made ON made.{key} = wanted.id
+        """  # noqa: S608
+        return cls(Statement(text(there)), Statement(text(made)))
 
 
-GENRE_IDS = _groups("genres", "genre_id")
-TAG_IDS = _groups("tags", "tag_id")
+GENRES = _Groups.of("genres", "genre_id")
+TAGS = _Groups.of("tags", "tag_id")

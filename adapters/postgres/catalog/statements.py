@@ -117,9 +117,10 @@ ADD_TAGS = Statement(
     insert(release_tags)
     .from_select(
         ["release_id", "tag_id"],
-        select(cast(bindparam("release_id", type_=Id), Id), tags.c.tag_id).where(
-            tags.c.tag_id == any_(bindparam("tag_ids", type_=ARRAY(Text))), tags.c.delete_time.is_(None)
-        ),
+        select(cast(bindparam("release_id", type_=Id), Id), tags.c.tag_id)
+        .where(tags.c.tag_id == any_(bindparam("tag_ids", type_=ARRAY(Text))), tags.c.delete_time.is_(None))
+        .order_by(tags.c.tag_id)
+        .with_for_update(read=True, key_share=True),
     )
     .returning(release_tags.c.tag_id)
 )
@@ -155,9 +156,10 @@ ADD_GENRES = Statement(
     insert(release_genres)
     .from_select(
         ["release_id", "genre_id"],
-        select(cast(bindparam("release_id", type_=Id), Id), genres.c.genre_id).where(
-            genres.c.genre_id == any_(bindparam("genre_ids", type_=ARRAY(Text))), genres.c.delete_time.is_(None)
-        ),
+        select(cast(bindparam("release_id", type_=Id), Id), genres.c.genre_id)
+        .where(genres.c.genre_id == any_(bindparam("genre_ids", type_=ARRAY(Text))), genres.c.delete_time.is_(None))
+        .order_by(genres.c.genre_id)
+        .with_for_update(read=True, key_share=True),
     )
     .returning(release_genres.c.genre_id)
 )

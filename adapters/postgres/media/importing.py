@@ -25,6 +25,8 @@ class PostgresSourceImports:
     async def known(self, video_source_ids: Sequence[str]) -> dict[str, KnownSource]:
         if not video_source_ids:
             return {}
+        # The locks are taken first: what is read in the same statement may be from before the wait for them.
+        await _LOCK.fetch(self._connection, video_source_ids=list(video_source_ids))
         rows = await _KNOWN.fetch(self._connection, video_source_ids=list(video_source_ids))
         found = [KnownSource(source_of_row(row), deleted=row["deleted"], edited=row["edited"]) for row in rows]
         return {one.source.video_source_id: one for one in found}
@@ -51,6 +53,12 @@ _ROWS = "jsonb_populate_recordset(CAST(NULL AS media.video_sources), CAST(:rows 
 # What an import changes; the rest is as it was.
 _CHANGED = ("episode_id", "url", "audio_tracks", "subtitle_tracks", "blocked_countries", "enabled", "version", "update_time")
 
+_LOCK = Statement(
+    text("""
+    SELECT video_source_id FROM media.video_sources
+    WHERE video_source_id = ANY (CAST(:video_source_ids AS uuid[])) ORDER BY video_source_id FOR UPDATE
+    """)
+)
 _KNOWN = Statement(
     text(f"""
     SELECT {NAMES}, video_sources.delete_time IS NOT NULL AS deleted, EXISTS (
@@ -58,7 +66,6 @@ _KNOWN = Statement(
         WHERE revisions.kind = 'video_source' AND revisions.item_id = CAST(video_sources.video_source_id AS text)
     ) AS edited
     FROM media.video_sources WHERE video_source_id = ANY (CAST(:video_source_ids AS uuid[]))
-    ORDER BY video_source_id FOR UPDATE
     """)  # noqa: S608 - columns
 )
 _ADD = Statement(
