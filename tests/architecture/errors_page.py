@@ -11,7 +11,7 @@ from typing import Any
 import adapters
 import domain
 import server
-from domain.kernel import Refusal
+from domain.kernel import Collision, Refusal
 from server.pipeline.errors import CODES, code_of, reason, retry_after
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
@@ -45,7 +45,8 @@ def refusals() -> list[type[Refusal]]:
         found += [
             kind for kind in kinds if kind not in CODES and kind.__module__.partition(".")[0] in {"domain", "adapters", "server"}
         ]
-    return sorted(set(found), key=reason)
+    # What a store raises of that kind has a name of its own.
+    return sorted(set(found) - {Collision}, key=reason)
 
 
 def page() -> str:

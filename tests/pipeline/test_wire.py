@@ -186,7 +186,8 @@ class TestSizes:
             async with Wire(probe.served.address) as wire:
                 reply = await wire.call(READ, [framed(bomb, compressed=1)], headers={"grpc-encoding": "gzip"})
 
-        assert UNIMPLEMENTED == reply.status
+        # Its last word may be cut off by the reset that follows it, while the client still sends.
+        assert reply.status in {UNIMPLEMENTED, "reset"}
         assert peak.grown < 32 * MEGABYTE
         assert [] == probe.asked
         assert await answers(probe)
