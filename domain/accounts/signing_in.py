@@ -166,7 +166,8 @@ class SigningIn:
         async with self._begin() as store:
             locked = _alive(await store.sign_in_to_change(handle.sign_in_id), handle, at=at)
             if locked.progress != put:
-                raise SignInOver
+                # The same answer, sent twice, or another came first: the sign-in goes on with what stands now.
+                raise ChallengeNotOffered(offered=_names(locked.progress.offered))
             if (factor := self._second(sign_in, kind)) and sign_in.account_id:
                 found = await factor.check(store, sign_in.account_id, answer, put.keep, at=at)
             if not found:

@@ -14,7 +14,7 @@ from ani.accounts.v1 import second_factors_service_pb2 as pb
 from ani.accounts.v1 import second_factors_service_pb2_grpc as stubs
 from tests.accounts.authenticators import shown, step_now
 from tests.accounts.people import PASSWORD, Kind, People, PostOffice, bearer
-from tests.serving import Metadata, Served, refusal
+from tests.serving import Metadata, Served, refusal, taken_apart
 
 MIO = "mio@example.org"
 TOTP, RECOVERY = Kind.CHALLENGE_KIND_TOTP, Kind.CHALLENGE_KIND_RECOVERY_CODE
@@ -76,6 +76,19 @@ class TestSettingUp:
         assert TOTP == asked.challenge.kind
         assert [RECOVERY] == list(asked.challenge.alternatives)
         assert desk.account_id == done.tokens.account_id
+
+    async def test_is_asked_for_once_however_often_the_password_is_sent_at_once(self, desk: Desk) -> None:
+        await desk.set_up()
+        begun = await desk.people.begin(MIO)
+
+        answers = await asyncio.gather(
+            *(desk.people.answer(begun, Kind.CHALLENGE_KIND_PASSWORD, PASSWORD) for _ in range(4)), return_exceptions=True
+        )
+
+        refused = [taken_apart(one) for one in answers if isinstance(one, grpc.aio.AioRpcError)]
+        assert [TOTP] == [one.challenge.kind for one in answers if not isinstance(one, BaseException)]
+        assert {"CHALLENGE_NOT_OFFERED"} == {one.reason for one in refused}
+        assert all("TOTP" in one.info.metadata["offered"] for one in refused)
 
     async def test_shows_what_authenticators_read(self, desk: Desk) -> None:
         begun = await desk.service.BeginTotp(pb.BeginTotpRequest(), metadata=desk.metadata)
