@@ -185,7 +185,8 @@ class _Operation:
         else:
             shape = self._schemas.message(message) if shown is None else self._schemas.field(shown)
             content = {"application/json": {"schema": shape}}
-            headers += ["x-revision"] if self._method.idempotency != "NO_SIDE_EFFECTS" else []
+            dated = self._method.idempotency != "NO_SIDE_EFFECTS" and not self._policy.undated
+            headers += ["x-revision"] if dated else []
             headers += ["etag"] if self._policy.cache.HasField("ttl") else []
         return {
             "description": "The messages, as they come." if self._method.server_streaming else "Done.",

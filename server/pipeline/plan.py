@@ -62,6 +62,7 @@ class Plan:
     shared: bool
     tags: TagsOf
     drops: TagsOf | None
+    undated: bool
     status_field: str
 
     def parse(self, data: bytes) -> Message:
@@ -138,6 +139,7 @@ def plan(method: MethodDescriptor) -> Plan:
         shared=known.cache.scope == policy_pb2.CACHE_SCOPE_SHARED,
         tags=_templates(known.cache.tags),
         drops=_templates(known.drops) if known.drops else None,
+        undated=known.undated,
         status_field=_status_field(method),
     )
 

@@ -39,7 +39,7 @@ class Write:
         if self._cache is not None and tags:
             # The change is kept: a caller who leaves now must not take with him what others are to be told.
             await asyncio.shield(self._settle(self._cache, tags, visit))
-        else:
+        elif not self._plan.undated:
             self._date(visit, await self._revision())
         return request, response
 

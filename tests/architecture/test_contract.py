@@ -83,7 +83,8 @@ class TestEveryMethod:
         policy = method.GetOptions().Extensions[policy_pb2.policy]
         planned = plan(method)
         assert planned.read_only or not policy.HasField("cache")
-        assert not (planned.read_only and policy.drops)
+        assert not (planned.read_only and (policy.drops or policy.undated))
+        assert not (policy.drops and policy.undated)
         assert not policy.HasField("cache") or (policy.cache.scope and policy.cache.ttl.seconds and policy.cache.tags)
 
     def test_counts_either_calls_or_answers(self, method: MethodDescriptor) -> None:

@@ -28,7 +28,7 @@ async def written(probe: Probe, **fields: Any) -> Metadata:
 
 class TestRevision:
     async def test_is_told_by_every_write_and_grows(self, probe: Probe, token: Token) -> None:
-        """WriteUntagged too: what it wrote may be read where nothing is cached, from a replica one day."""
+        """WriteUntagged too: what it wrote may be read where nothing is cached, from a replica one day. A sign of life is not."""
         first = await written(probe)
         created = release_pb2.Release(
             release_id=new_id(at=NOON),
@@ -41,11 +41,13 @@ class TestRevision:
         request = admin_pb.CreateReleaseRequest(release=created)
         _, metadata = await with_metadata(probe.served.admin.CreateRelease(request, metadata=token(Role.EDITOR)))
         _, untagged = await with_metadata(probe("WriteUntagged"))
+        _, undated = await with_metadata(probe("WriteUndated"))
         _, read = await with_metadata(probe("Read"))
 
         revisions = [int(str(text), 16) for text in (first[0][1], metadata["x-revision"], untagged["x-revision"])]
         assert revisions == sorted(revisions)
         assert revisions[0] < revisions[1]
+        assert "x-revision" not in undated
         assert "x-revision" not in read
 
     async def test_lets_a_reader_see_the_write_although_no_publication_came_through(
