@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 import grpc
@@ -73,6 +74,9 @@ async def every_change_told_once(load: Load) -> None:
 async def no_server_shows_the_past(load: Load, stack: Stack, index: int) -> None:
     """F11: no cache keeps what a write made untrue, whoever was killed before it could say so."""
     async with stack.server_channel(index) as channel:
+        # The last crash may have been its own: what was killed again and again takes its time to start.
+        async with asyncio.timeout(40):
+            await channel.channel_ready()
         catalog = catalog_service_pb2_grpc.CatalogServiceStub(channel)
 
         async def present(release_id: str) -> str | None:
