@@ -32,9 +32,11 @@ class PostgresEpisodeImports:
     async def known(self, release_ids: Sequence[str]) -> dict[str, list[KnownEpisode]]:
         there = await THERE.fetch(self._connection, release_ids=list(release_ids))
         found: dict[str, list[KnownEpisode]] = {row["release_id"]: [] for row in there}
+        if not found:
+            return {}
         # The locks are taken first: what is read in the same statement may be from before the wait for them.
         await LOCK.fetch(self._connection, release_ids=list(found))
-        for row in await KNOWN.fetch(self._connection, release_ids=list(found)) if found else ():
+        for row in await KNOWN.fetch(self._connection, release_ids=list(found)):
             known = KnownEpisode(episode_of_row(row), deleted=row["deleted"], edited=row["edited"])
             found[known.episode.release_id].append(known)
         return found

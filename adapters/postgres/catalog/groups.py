@@ -84,6 +84,7 @@ class Named:
 
     async def save(self, connection: Connection, item: Any) -> None:
         """Raises NameTaken."""
+        await NAMING_ALONE.execute(connection)
         await self._save.execute(connection, **self._row(item))
         await self._check(connection, item)
 
@@ -98,7 +99,6 @@ class Named:
         await self._undelete.execute(connection, item_id=item_id, at=at)
 
     async def _check(self, connection: Connection, item: Any) -> None:
-        await NAMING_ALONE.execute(connection)
         if await self._namesake.fetchrow(connection, item_id=self._id(item), name=item.name):
             raise NameTaken(kind=self._kind, name=item.name, field=f"{self._kind}.name")
 

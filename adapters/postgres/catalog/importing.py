@@ -225,6 +225,9 @@ LOOK_OVER = Statement(
 )
 
 
+_WANTED = "unnest(CAST(:names AS text[]), CAST(:ids AS text[])) AS wanted (name, id)"
+
+
 @dataclass(frozen=True)
 class _Groups:
     """Genres or tags by name, whatever its case, or by id: those there are, or with missing ones made; deleted ones are told."""
@@ -237,7 +240,7 @@ class _Groups:
         # Whoever deletes one meanwhile is waited for, and waits until the import is over.
         there = f"""
         SELECT wanted.name, found.{key} AS id, found.delete_time
-        FROM unnest(CAST(:names AS text[]), CAST(:ids AS text[])) AS wanted (name, id) JOIN LATERAL (
+        FROM {_WANTED} JOIN LATERAL (
             SELECT {key}, delete_time FROM catalog.{table}
             WHERE {key} = wanted.id OR lower({table}.name) = lower(wanted.name)
             ORDER BY delete_time IS NOT NULL, {key} = wanted.id DESC LIMIT 1 FOR KEY SHARE
@@ -247,7 +250,7 @@ class _Groups:
         WITH there AS ({there}), made AS (
             INSERT INTO catalog.{table} ({key}, name, create_time, update_time)
             SELECT DISTINCT ON (id) id, left(name, 64), CAST(:at AS timestamptz), CAST(:at AS timestamptz)
-            FROM unnest(CAST(:names AS text[]), CAST(:ids AS text[])) AS wanted (name, id)
+            FROM {_WANTED}
             WHERE NOT EXISTS (SELECT FROM there WHERE there.name = wanted.name)
             ORDER BY id, name
             ON CONFLICT ({key}) DO NOTHING RETURNING {key}
@@ -255,7 +258,7 @@ class _Groups:
         SELECT name, id, delete_time FROM there
         UNION ALL
         SELECT wanted.name, wanted.id, NULL
-        FROM unnest(CAST(:names AS text[]), CAST(:ids AS text[])) AS wanted (name, id) JOIN made ON made.{key} = wanted.id
+        FROM {_WANTED} JOIN made ON made.{key} = wanted.id
         """  # noqa: S608
         return cls(Statement(text(there)), Statement(text(made)))
 
